@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config";
+
+// Tests of one file share a process; files run in separate processes, because libtorch's thread settings are global.
+export default defineConfig({
+  test: {
+    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+  },
+});
