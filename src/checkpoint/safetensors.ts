@@ -1,0 +1,99 @@
+/**
+ * @file The safetensors format: eight bytes of header length (little endian), a JSON header of names, dtypes, shapes and
+ * byte ranges, then the tensors' bytes. Reading maps the file; nothing is copied until it is touched.
+ */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { z } from "zod";
+import { VlRewardError } from "../errors.ts";
+import { bytesPerElement, type Dtype, type FileTensor } from "../torch/index.ts";
+
+const dtypes: Record<string, Dtype> = {
+  F64: "float64",
+  F32: "float32",
+  BF16: "bfloat16",
+  F16: "float16",
+  I64: "int64",
+  I32: "int32",
+  I16: "int16",
+  I8: "int8",
+  U8: "uint8",
+  BOOL: "bool",
+};
+
+const headerSchema = z.record(
+  z.string(),
+  z.object({
+    dtype: z.string(),
+    shape: z.array(z.int().nonnegative()),
+    data_offsets: z.tuple([z.int().nonnegative(), z.int().nonnegative()]),
+  }),
+);
+
+/** The format's own limit; a longer header is a damaged or hostile file. */
+const maxHeaderBytes = 100_000_000;
+
+/**
+ * -> where each tensor lies in the file. Throws `checkpoint_damaged` for a file that is truncated or no safetensors
+ * file, `checkpoint_unsupported` for a dtype that is not known here (quantised formats).
+ */
+export function readSafetensorsHeader(path: string): Map<string, FileTensor> {
+  const damaged = (found: string): VlRewardError =>
+    new VlRewardError("checkpoint_damaged", `${path} is not a whole safetensors file: ${found}. Download it again.`);
+  const file = openSync(path, "r");
+  try {
+    const { size } = fstatSync(file);
+    const lengthBytes = Buffer.alloc(8);
+    if (readSync(file, lengthBytes, 0, 8, 0) < 8) throw damaged(`it has ${size} bytes, expected at least 8`);
+    const headerBytes = Number(lengthBytes.readBigUInt64LE());
+    if (headerBytes > Math.min(maxHeaderBytes, size - 8)) {
+      throw damaged(`its header claims ${headerBytes} bytes, the file has ${size}`);
+    }
+    const header = Buffer.alloc(headerBytes);
+    readSync(file, header, 0, headerBytes, 8);
+    return locate(parseHeader(header, damaged), 8 + headerBytes, size, path, damaged);
+  } finally {
+    closeSync(file);
+  }
+}
+
+type Header = z.infer<typeof headerSchema>;
+
+function parseHeader(bytes: Buffer, damaged: (found: string) => VlRewardError): Header {
+  let json: unknown;
+  try {
+    json = JSON.parse(bytes.toString("utf8"));
+  } catch {
+    throw damaged("its header is not JSON");
+  }
+  if (typeof json !== "object" || json === null) throw damaged("its header is not an object");
+  const tensors = Object.fromEntries(Object.entries(json).filter(([name]) => name !== "__metadata__"));
+  const parsed = headerSchema.safeParse(tensors);
+  if (!parsed.success) throw damaged(`its header is malformed at ${parsed.error.issues[0]?.path.join(".")}`);
+  return parsed.data;
+}
+
+function locate(
+  header: Header,
+  dataStart: number,
+  size: number,
+  path: string,
+  damaged: (found: string) => VlRewardError,
+): Map<string, FileTensor> {
+  const located = new Map<string, FileTensor>();
+  for (const [name, { dtype: code, shape, data_offsets }] of Object.entries(header)) {
+    const dtype = dtypes[code];
+    if (!dtype) {
+      throw new VlRewardError(
+        "checkpoint_unsupported",
+        `${path} stores "${name}" as ${code}; supported are ${Object.keys(dtypes).join(", ")}. ` +
+          "A quantised checkpoint has to be converted to BF16, F16 or F32 first.",
+      );
+    }
+    const [begin, end] = data_offsets;
+    const bytes = shape.reduce((product, length) => product * length, 1) * bytesPerElement(dtype);
+    if (end - begin !== bytes) throw damaged(`"${name}" takes ${end - begin} bytes, its shape needs ${bytes}`);
+    if (dataStart + end > size) throw damaged(`"${name}" ends at byte ${dataStart + end}, the file has ${size}`);
+    located.set(name, { offset: dataStart + begin, shape, dtype });
+  }
+  return located;
+}

@@ -1,0 +1,123 @@
+/**
+ * @file A reward model: a backbone and a head that turns the last token's hidden state into one number (Skywork-VL Reward,
+ * arXiv 2505.07263, section 3).
+ */
+import path from "node:path";
+import { fillSlots, listTensors, readJson, type StoredTensor } from "../checkpoint/checkpoint.ts";
+import { VlRewardError } from "../errors.ts";
+import { Module, Parameter, type Placement } from "../nn/index.ts";
+import { add, mul, narrow, scope, sumAlong, type Tensor, toDtype } from "../torch/index.ts";
+import { parseConfig, type Qwen25VLConfig } from "./qwen2_5_vl/config.ts";
+import { publishedName, Qwen25VL, type Sequence } from "./qwen2_5_vl/model.ts";
+
+/** `Linear(hidden, 1)`, always in float32 as TRL computes it. */
+export class RewardHead extends Module {
+  readonly weight: Parameter; // [1, hidden]
+  readonly bias?: Parameter; // [1]
+
+  constructor(hidden: number, options: { bias: boolean }) {
+    super();
+    this.weight = new Parameter([1, hidden], "float32");
+    if (options.bias) this.bias = new Parameter([1], "float32");
+  }
+
+  /** hidden states [n, hidden] -> rewards [n]. A sum of products has the same bits for every n, a matmul has not. */
+  forward(hidden: Tensor): Tensor {
+    const rewards = sumAlong(mul(toDtype(hidden, "float32"), this.weight.value), [-1]);
+    return this.bias ? add(rewards, this.bias.value) : rewards;
+  }
+}
+
+export class RewardModel extends Module {
+  readonly backbone: Qwen25VL;
+  readonly head: RewardHead;
+  readonly config: Qwen25VLConfig;
+  readonly #place: Placement;
+
+  private constructor(config: Qwen25VLConfig, place: Placement, options: { headBias: boolean }) {
+    super();
+    this.config = config;
+    this.#place = place;
+    this.backbone = new Qwen25VL(config);
+    this.head = new RewardHead(config.text.hiddenSize, { bias: options.headBias });
+  }
+
+  /**
+   * Loads a checkpoint folder. Tensors are mapped; one at a time is copied where `place` asks for another dtype or device.
+   * Throws `config_invalid`, `checkpoint_mismatch`, `checkpoint_damaged` or `checkpoint_unsupported`.
+   */
+  static load(folder: string, place: Placement): RewardModel {
+    const file = path.join(folder, "config.json");
+    const config = parseConfig(readJson(file), file);
+    const tensors = renamed(listTensors(folder));
+    assertHasHead(tensors, folder);
+    const model = new RewardModel(config, place, { headBias: tensors.has("head.bias") });
+    fillSlots(new Map(model.namedParameters()), tensors, (slot, tensor) => slot.assign(tensor, place));
+    return model;
+  }
+
+  /** The device that holds the weights. */
+  get device(): string {
+    return this.#place.device;
+  }
+
+  /** As a checkpoint names them: the backbone's without a prefix, the head's under "head.". */
+  override *namedParameters(): Generator<[string, Parameter]> {
+    yield* this.backbone.namedParameters();
+    yield* this.head.namedParameters("head.");
+  }
+
+  /** -> the reward of the conversation [1], read at its last token */
+  reward(sequence: Sequence, features: Tensor | undefined): Tensor {
+    return scope(() => {
+      const hidden = this.backbone.forward(sequence, features);
+      return this.head.forward(narrow(hidden, 0, sequence.ids.length - 1, 1));
+    });
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#place.converter.dispose();
+  }
+}
+
+const headNames: Record<string, string> = {
+  "v_head.summary.weight": "head.weight", // TRL, LLaMA-Factory: value_head.safetensors
+  "v_head.summary.bias": "head.bias",
+  "score.weight": "head.weight", // Hugging Face's ForSequenceClassification
+};
+
+/** The language model's own head is no part of a reward. */
+const ignored = new Set(["lm_head.weight"]);
+
+function renamed(stored: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
+  if (stored.has("score.weight") && stored.has("v_head.summary.weight")) {
+    throw new VlRewardError(
+      "checkpoint_unsupported",
+      "The checkpoint has two reward heads, score.weight and v_head.summary.weight. Remove the one that is not meant.",
+    );
+  }
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, tensor] of stored) {
+    if (!ignored.has(name)) tensors.set(headNames[name] ?? publishedName(name), tensor);
+  }
+  return tensors;
+}
+
+function assertHasHead(tensors: ReadonlyMap<string, StoredTensor>, folder: string): void {
+  const head = tensors.get("head.weight");
+  if (!head) {
+    throw new VlRewardError(
+      "checkpoint_unsupported",
+      `${folder} has no reward head: neither v_head.summary.weight (value_head.safetensors) nor score.weight. ` +
+        "It is a language model, not a reward model; train a head on it first.",
+    );
+  }
+  const [labels] = head.shape;
+  if (labels !== 1) {
+    throw new VlRewardError(
+      "checkpoint_unsupported",
+      `${folder} has a head with ${labels} labels; a reward model has one.`,
+    );
+  }
+}

@@ -1,0 +1,7 @@
+/** @file Neural network building blocks on the tensor library; they know no model. */
+
+export { Embedding, GELU, Linear, RMSNorm, SwiGLU } from "./layers.ts";
+export { Module } from "./module.ts";
+export { Converter, Parameter, type Placement, placement } from "./parameter.ts";
+export { inverseFrequencies, type Rotation, rotate, rotation } from "./rope.ts";
+export { runLayers } from "./stack.ts";

@@ -1,0 +1,77 @@
+/** @file The layers that a transformer is made of. Names and parameter shapes are PyTorch's. */
+import { embedding, gelu, linear, mul, rmsNorm, silu, type Tensor, toDtype } from "../torch/index.ts";
+import { Module } from "./module.ts";
+import { Parameter } from "./parameter.ts";
+
+export class Linear extends Module {
+  readonly weight: Parameter; // [outputs, inputs]
+  readonly bias?: Parameter; // [outputs]
+
+  constructor(inputs: number, outputs: number, options: { bias: boolean }) {
+    super();
+    this.weight = new Parameter([outputs, inputs]);
+    if (options.bias) this.bias = new Parameter([outputs]);
+  }
+
+  /** [..., inputs] -> [..., outputs] */
+  forward(x: Tensor): Tensor {
+    return linear(x, this.weight.value, this.bias?.value);
+  }
+}
+
+/** Root mean square normalisation (Zhang and Sennrich, arXiv 1910.07467); the mean is taken in float32. */
+export class RMSNorm extends Module {
+  readonly weight: Parameter; // [width]
+  readonly #epsilon: number;
+
+  constructor(width: number, epsilon: number) {
+    super();
+    this.weight = new Parameter([width]);
+    this.#epsilon = epsilon;
+  }
+
+  /** [..., width] -> [..., width] */
+  forward(x: Tensor): Tensor {
+    return rmsNorm(x, this.weight.shape, this.weight.value, this.#epsilon);
+  }
+}
+
+export class Embedding extends Module {
+  readonly weight: Parameter; // [entries, width]
+
+  constructor(entries: number, width: number) {
+    super();
+    this.weight = new Parameter([entries, width]);
+  }
+
+  /** ids [tokens] -> [tokens, width]. Rows are converted after they are looked up, not the table before. */
+  forward(ids: Tensor): Tensor {
+    return toDtype(embedding(this.weight.stored, ids), this.weight.dtype);
+  }
+}
+
+/** Gaussian error linear unit, the exact form. A layer without parameters, to keep its place in a list of layers. */
+export class GELU extends Module {
+  forward(x: Tensor): Tensor {
+    return gelu(x);
+  }
+}
+
+/** down(silu(gate(x)) * up(x)) (Shazeer, arXiv 2002.05202). */
+export class SwiGLU extends Module {
+  readonly gateProj: Linear;
+  readonly upProj: Linear;
+  readonly downProj: Linear;
+
+  constructor(width: number, intermediate: number, options: { bias: boolean }) {
+    super();
+    this.gateProj = new Linear(width, intermediate, options);
+    this.upProj = new Linear(width, intermediate, options);
+    this.downProj = new Linear(intermediate, width, options);
+  }
+
+  /** [..., width] -> [..., width] */
+  forward(x: Tensor): Tensor {
+    return this.downProj.forward(mul(silu(this.gateProj.forward(x)), this.upProj.forward(x)));
+  }
+}

@@ -1,0 +1,17 @@
+/** @file Layers one after the other, in constant memory. */
+import { scope, type Tensor } from "../torch/index.ts";
+
+/** x through every layer in turn. What one layer hands to the next is freed as soon as that one has read it. */
+export function runLayers<L>(
+  layers: readonly L[],
+  x: Tensor,
+  forward: (layer: L, x: Tensor, index: number) => Tensor,
+): Tensor {
+  let current = x;
+  for (const [index, layer] of layers.entries()) {
+    const next = scope(() => forward(layer, current, index));
+    if (current !== x) current.dispose();
+    current = next;
+  }
+  return current;
+}

@@ -1,0 +1,52 @@
+/** @file Gradients. Leaves are tensors with `setRequiresGrad(true)`; operators record themselves. */
+import { native, translated } from "./native.ts";
+import { refusePromise, Tensor } from "./tensor.ts";
+
+/** Runs `body` without recording, as inference does. Throws `scope_misuse` for an asynchronous body. */
+export function noGrad<T>(body: () => T): T {
+  const before = native().setGradEnabled(false);
+  try {
+    const result = body();
+    refusePromise("noGrad()", result);
+    return result;
+  } finally {
+    native().setGradEnabled(before);
+  }
+}
+
+/** Adds the gradient of a scalar with respect to every leaf to what the leaf has accumulated. */
+export function backward(loss: Tensor, options: { keepGraph?: boolean } = {}): void {
+  translated(() => native().backward([loss.handle], undefined, options.keepGraph ?? false));
+}
+
+/** What `backward` has accumulated in a leaf: a tensor over the same memory, or null. */
+export function accumulatedGradient(leaf: Tensor): Tensor | null {
+  const handle = native().gradient(leaf.handle);
+  return handle === null ? null : new Tensor(handle);
+}
+
+export function clearGradient(leaf: Tensor): void {
+  native().clearGradient(leaf.handle);
+}
+
+/**
+ * The gradients of `outputs` with respect to `inputs`, accumulating nothing; null for an input that was not used.
+ * `outputGradients` may be left out where every output is a scalar.
+ */
+export function gradients(
+  outputs: readonly Tensor[],
+  inputs: readonly Tensor[],
+  outputGradients?: readonly Tensor[],
+  options: { keepGraph?: boolean } = {},
+): (Tensor | null)[] {
+  const handles = (tensors: readonly Tensor[]) => tensors.map((tensor) => tensor.handle);
+  const found = translated(() =>
+    native().gradients(
+      handles(outputs),
+      handles(inputs),
+      outputGradients && handles(outputGradients),
+      options.keepGraph ?? false,
+    ),
+  );
+  return found.map((handle) => (handle === null ? null : new Tensor(handle)));
+}

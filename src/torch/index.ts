@@ -1,0 +1,18 @@
+/** @file The front door of the tensor library: everything above imports from here. */
+
+export * from "./autograd.ts";
+export { chooseDevice, setThreadCount, threadCount } from "./device.ts";
+export * from "./ops.ts";
+export { Generator } from "./random.ts";
+export {
+  bytesPerElement,
+  type Device,
+  type Dtype,
+  type FileTensor,
+  keep,
+  liveTensors,
+  mapFile,
+  scope,
+  Tensor,
+  tensorFrom,
+} from "./tensor.ts";

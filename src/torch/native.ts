@@ -1,0 +1,109 @@
+/**
+ * @file The only importer of the native addon: finds it, loads it once per thread and gives its functions types.
+ * Setup (setup/addon.mjs) builds the addon and says in build/native.json where it and libtorch are.
+ */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { VlRewardError } from "../errors.ts";
+
+/** A tensor or a generator as the addon names it. */
+export type Handle = number;
+
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | Int32Array
+  | Int16Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array;
+
+/** What native/addon.cc exports; comments there say what each does. */
+export interface NativeAddon {
+  resolve(name: string, overload: string): number;
+  schema(name: string, overload: string): string;
+  call(operator: number, ...values: unknown[]): unknown;
+  fromBytes(source: TypedArray, shape: readonly number[], dtype: string, device: string): Handle;
+  readInto(tensor: Handle, target: TypedArray): void;
+  mapFile(path: string, offsets: number[], shapes: (readonly number[])[], dtypes: string[]): Handle[];
+  shape(tensor: Handle): number[];
+  dtype(tensor: Handle): string;
+  device(tensor: Handle): string;
+  free(tensors: Handle[]): void;
+  liveHandles(): number;
+  liveBytes(): number;
+  createGenerator(seed: number): Handle;
+  freeGenerator(generator: Handle): void;
+  setRequiresGrad(tensor: Handle, on: boolean): void;
+  requiresGrad(tensor: Handle): boolean;
+  gradient(tensor: Handle): Handle | null;
+  clearGradient(tensor: Handle): void;
+  backward(roots: Handle[], gradients: Handle[] | undefined, keepGraph: boolean): void;
+  gradients(
+    outputs: Handle[],
+    inputs: Handle[],
+    gradients: Handle[] | undefined,
+    keepGraph: boolean,
+  ): (Handle | null)[];
+  setGradEnabled(on: boolean): boolean;
+  threads(): number;
+  setThreads(count: number): void;
+  loadCuda(path: string): number;
+}
+
+/** What setup wrote: which libtorch the addon was built against, and where it came from. */
+export interface NativeBuild {
+  readonly addon: string;
+  readonly torch: { readonly folder: string; readonly version: string; readonly source: string };
+}
+
+const buildFile = fileURLToPath(new URL("../../build/native.json", import.meta.url));
+
+/** Throws `native_unavailable` where setup has not run. */
+export function nativeBuild(): NativeBuild {
+  try {
+    return JSON.parse(readFileSync(buildFile, "utf8")) as NativeBuild;
+  } catch (cause) {
+    throw new VlRewardError(
+      "native_unavailable",
+      "The native addon is not built yet. Run `npm start` or `npx vl-reward --help` once: both build it.",
+      { cause },
+    );
+  }
+}
+
+function load(): NativeAddon {
+  const { addon, torch } = nativeBuild();
+  try {
+    return createRequire(import.meta.url)(addon) as NativeAddon;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new VlRewardError(
+      "native_unavailable",
+      `The native addon does not load with libtorch ${torch.version} in ${torch.folder}: ${reason}. ` +
+        "If libtorch has moved, remove the build folder and run `npm start` again.",
+      { cause },
+    );
+  }
+}
+
+let loaded: NativeAddon | undefined;
+
+export function native(): NativeAddon {
+  loaded ??= load();
+  return loaded;
+}
+
+/** Runs `body`, and gives an error of libtorch this package's type. The addon's message names operator and shapes. */
+export function translated<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof VlRewardError) throw error;
+    throw new VlRewardError("operator_failed", error instanceof Error ? error.message : String(error), {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * @file The operators in use, one row each: PyTorch's schema, from which name, parameters and result types follow.
+ * A test holds every row against the schema of the loaded libtorch. Add a row when code needs it.
+ */
+import { op } from "./operator.ts";
+
+// Arithmetic, elementwise with broadcasting.
+export const add = op("aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor");
+export const sub = op("aten::sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor");
+export const mul = op("aten::mul.Tensor(Tensor self, Tensor other) -> Tensor");
+export const mulScalar = op("aten::mul.Scalar(Tensor self, Scalar other) -> Tensor");
+export const neg = op("aten::neg(Tensor self) -> Tensor");
+export const reciprocal = op("aten::reciprocal(Tensor self) -> Tensor");
+export const powScalar = op("aten::pow.Scalar(Scalar self, Tensor exponent) -> Tensor");
+export const cos = op("aten::cos(Tensor self) -> Tensor");
+export const sin = op("aten::sin(Tensor self) -> Tensor");
+export const silu = op("aten::silu(Tensor self) -> Tensor");
+export const gelu = op('aten::gelu(Tensor self, *, str approximate="none") -> Tensor');
+export const round = op("aten::round(Tensor self) -> Tensor");
+export const clamp = op("aten::clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor");
+
+// Reductions and comparison.
+export const sum = op("aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor");
+export const sumAlong = op(
+  "aten::sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor",
+);
+
+// Matrices and layers.
+export const matmul = op("aten::matmul(Tensor self, Tensor other) -> Tensor");
+export const linear = op("aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor");
+export const embedding = op(
+  "aten::embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor",
+);
+export const rmsNorm = op(
+  "aten::rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
+);
+export const scaledDotProductAttention = op(
+  "aten::scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0., bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
+);
+
+// Shape and order.
+export const view = op("aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)");
+export const reshape = op("aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)");
+export const transpose = op("aten::transpose.int(Tensor(a) self, int dim0, int dim1) -> Tensor(a)");
+export const permute = op("aten::permute(Tensor(a) self, int[] dims) -> Tensor(a)");
+export const unsqueeze = op("aten::unsqueeze(Tensor(a) self, int dim) -> Tensor(a)");
+export const narrow = op("aten::narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)");
+export const select = op("aten::select.int(Tensor(a) self, int dim, SymInt index) -> Tensor(a)");
+export const cat = op("aten::cat(Tensor[] tensors, int dim=0) -> Tensor");
+export const stack = op("aten::stack(Tensor[] tensors, int dim=0) -> Tensor");
+export const indexSelect = op("aten::index_select(Tensor self, int dim, Tensor index) -> Tensor");
+export const indexCopy = op("aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor");
+
+// Making and converting.
+export const empty = op(
+  "aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
+);
+export const randn = op(
+  "aten::randn.generator(SymInt[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+);
+export const toDtype = op(
+  "aten::to.dtype(Tensor(a) self, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
+);
+export const toDevice = op(
+  "aten::to.device(Tensor(a) self, Device device, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
+);
+export const copyInto = op("aten::copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)");
+export const detach = op("aten::detach(Tensor(a) self) -> Tensor(a)");
+
+// Pictures.
+export const upsampleBicubic2dAa = op(
+  "aten::_upsample_bicubic2d_aa(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, float? scales_w=None) -> Tensor",
+);
