@@ -23,6 +23,8 @@ export const errorCodes = {
   media_options: "the pixel, frame or time limits of a part contradict each other",
   video_unavailable: "the video decoder, an optional dependency, is not installed",
   sequence_too_long: "the conversation has more tokens than the model can take",
+  score_not_finite: "the model computed no finite number: NaN in its weights, or an overflow in this precision",
+  internal_error: "a defect of vl-reward; please report it",
   // A run: nothing can be scored.
   usage: "a command line flag or argument is wrong",
   input_unreadable: "the input cannot be read",

@@ -1,0 +1,221 @@
+/**
+ * @file The cache on disk, laid out as Python's huggingface_hub 0.36 does, so that either finds what the other stored:
+ *
+ *     <cache>/models--org--name/refs/<revision>            text: the commit that a branch or tag pointed to
+ *     <cache>/models--org--name/blobs/<etag>               the bytes, named by their checksum
+ *     <cache>/models--org--name/snapshots/<commit>/<file>  -> ../../blobs/<etag>
+ *     <cache>/.locks/models--org--name/                    who is downloading what
+ *
+ * Python locks with flock, which Node does not have. Our lock files therefore carry their own name, exclude only our
+ * own processes, and are known to be abandoned when their owner is dead or silent.
+ */
+import { randomUUID } from "node:crypto";
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+
+/** Where one model lies in the cache. */
+export interface RepoFolders {
+  readonly blobs: string;
+  readonly refs: string;
+  readonly snapshots: string;
+  readonly locks: string;
+}
+
+export function repoFolders(cacheFolder: string, id: string): RepoFolders {
+  const name = `models--${id.replaceAll("/", "--")}`;
+  const folder = join(cacheFolder, name);
+  return {
+    blobs: join(folder, "blobs"),
+    refs: join(folder, "refs"),
+    snapshots: join(folder, "snapshots"),
+    locks: join(cacheFolder, ".locks", name),
+  };
+}
+
+/** A full commit hash names itself; a branch or tag is looked up in `refs`. Undefined if it was never seen. */
+export async function cachedCommit(folders: RepoFolders, revision: string): Promise<string | undefined> {
+  if (/^[0-9a-f]{40}$/.test(revision)) {
+    return revision;
+  }
+  const commit = await readIfThere(join(folders.refs, revision));
+  return commit?.trim() || undefined;
+}
+
+/** Remembers which commit a branch or tag points to; writes nothing when it is known or the revision is the commit. */
+export async function recordRef(folders: RepoFolders, revision: string, commit: string): Promise<void> {
+  if (revision === commit || (await cachedCommit(folders, revision)) === commit) {
+    return;
+  }
+  const path = join(folders.refs, revision);
+  const draft = join(folders.refs, "..", `.ref-${randomUUID()}`);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(draft, commit);
+  await rename(draft, path);
+}
+
+const weightIndex = z.object({ weight_map: z.record(z.string(), z.string()) });
+
+/**
+ * The files that a snapshot lacks before a model can be loaded from it: config, tokenizer, and the weights, all shards
+ * of them. A link to a blob that is gone counts as lacking. Empty: nothing is missing.
+ */
+export async function missingFiles(snapshot: string): Promise<string[]> {
+  const names = await readdir(snapshot).catch(() => []);
+  const required = new Set(["config.json", "tokenizer.json"]);
+  const indexes = names.filter((name) => name.endsWith(".safetensors.index.json"));
+  for (const name of indexes) {
+    required.add(name);
+    for (const shard of await shardsOf(join(snapshot, name))) {
+      required.add(shard);
+    }
+  }
+  if (indexes.length === 0) {
+    required.add("model.safetensors");
+  }
+  const missing: string[] = [];
+  for (const name of required) {
+    if (!(await exists(join(snapshot, name)))) {
+      missing.push(name);
+    }
+  }
+  return missing;
+}
+
+async function shardsOf(indexPath: string): Promise<string[]> {
+  try {
+    return Object.values(weightIndex.parse(JSON.parse(await readFile(indexPath, "utf8"))).weight_map);
+  } catch {
+    return []; // not there, or not an index: the loader says so by name; here it only tells what else must be there
+  }
+}
+
+/**
+ * Makes `snapshots/<commit>/<file>` show the blob. Where the file system has no symbolic links the blob itself moves
+ * there when it is new, and is copied when other snapshots may need it, as Python does.
+ */
+export async function linkIntoSnapshot(blob: string, pointer: string, isNew: boolean): Promise<void> {
+  await mkdir(dirname(pointer), { recursive: true });
+  const draft = `${pointer}.${randomUUID()}`;
+  try {
+    await symlink(relative(dirname(pointer), blob), draft);
+  } catch (error) {
+    if (!hasCode(error, "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL")) {
+      throw error;
+    }
+    if (isNew) {
+      await rename(blob, pointer);
+      return;
+    }
+    await copyFile(blob, draft);
+  }
+  await rename(draft, pointer);
+}
+
+const heartbeatMs = 15_000;
+const silentMs = 8 * heartbeatMs;
+
+/**
+ * Runs `run` while no other process of ours works on the same blob. A lock is taken over when its owner is a dead
+ * process of this host, or has not renewed it for two minutes. Should two owners ever arise that way, both write the
+ * same bytes to the same places, and only a file with the right checksum becomes a blob.
+ */
+export async function withBlobLock<T>(
+  folders: RepoFolders,
+  etag: string,
+  waiting: { signal: AbortSignal; onWait: () => void },
+  run: () => Promise<T>,
+): Promise<T> {
+  const path = join(folders.locks, `${etag}.vl-reward.lock`);
+  const owner = JSON.stringify({ pid: process.pid, host: hostname(), nonce: randomUUID() });
+  await mkdir(folders.locks, { recursive: true });
+  for (let tries = 0; !(await claim(path, owner)); tries++) {
+    if (await isAbandoned(path)) {
+      await rm(path, { force: true });
+      continue;
+    }
+    if (tries === 0) {
+      waiting.onWait();
+    }
+    await pause(200, waiting.signal);
+  }
+  const heartbeat = setInterval(() => {
+    utimes(path, new Date(), new Date()).catch(() => undefined); // a lost beat matters only if eight are lost
+  }, heartbeatMs);
+  heartbeat.unref();
+  try {
+    return await run();
+  } finally {
+    clearInterval(heartbeat);
+    if ((await readIfThere(path)) === owner) {
+      await rm(path, { force: true });
+    }
+  }
+}
+
+async function claim(path: string, owner: string): Promise<boolean> {
+  try {
+    await writeFile(path, owner, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if (hasCode(error, "EEXIST")) {
+      return false;
+    }
+    throw error;
+  }
+}
+
+const lockOwner = z.object({ pid: z.int(), host: z.string() });
+
+async function isAbandoned(path: string): Promise<boolean> {
+  try {
+    const { mtimeMs } = await stat(path);
+    if (Date.now() - mtimeMs > silentMs) {
+      return true;
+    }
+    const owner = lockOwner.parse(JSON.parse(await readFile(path, "utf8")));
+    return owner.host === hostname() && !isAlive(owner.pid);
+  } catch {
+    return false; // released meanwhile, or just created and not yet written: look again
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return hasCode(error, "EPERM");
+  }
+}
+
+/** Waits; rejects with the signal's reason as soon as it is aborted. */
+export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
+  signal.throwIfAborted();
+}
+
+/** True when the path leads to something; false for a dangling link. */
+export async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && "code" in error && codes.includes(String(error.code));
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (hasCode(error, "ENOENT", "ENOTDIR", "EISDIR")) {
+      return undefined;
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,65 @@
+import { createHash } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import expected from "../../../test/fixtures/resize/expected.json" with { type: "json" };
+import { noise } from "../../../test/fixtures/resize/noise.ts";
+import { type PartSize, prepareImage } from "./image-process.ts";
+import { defaultMaxPixels, defaultMinPixels } from "./smart-resize.ts";
+
+const defaults = { minPixels: defaultMinPixels, maxPixels: defaultMaxPixels };
+
+describe("pictures are those inside the reference's patches", () => {
+  test.each(expected.prepared.filter((prepared) => "sha256" in prepared))(
+    "$from with $part, processor $processor",
+    ({ from, part, processor, to, sha256 }) => {
+      const [width = 0, height = 0] = from;
+      const limits = { minPixels: processor.min_pixels, maxPixels: processor.max_pixels };
+      const image = prepareImage(noise(width, height, 1), partSize(part), defaults, limits);
+      expect([image.width, image.height]).toEqual(to);
+      expect(createHash("sha256").update(image.data).digest("hex")).toBe(sha256);
+    },
+  );
+});
+
+describe("what the reference refuses is refused", () => {
+  test.each(expected.prepared.filter((prepared) => "error" in prepared))(
+    "$from with $part: $error",
+    ({ from, part, error }) => {
+      const [width = 0, height = 0] = from;
+      const code = error?.includes("aspect ratio") ? "media_aspect_ratio" : "media_options";
+      expect(() => prepareImage(noise(width, height, 1), partSize(part), defaults, defaults)).toThrow(
+        expect.objectContaining({ code }),
+      );
+    },
+  );
+
+  test("one side of an exact size", () => {
+    expect(() => prepareImage(noise(9, 9, 1), { resizedWidth: 28 }, defaults, defaults)).toThrow(
+      expect.objectContaining({
+        code: "media_options",
+        message: "a picture has resized_width but no resized_height; give both or neither",
+      }),
+    );
+  });
+});
+
+test("a part's own limits win over the defaults", () => {
+  const small = prepareImage(noise(300, 200, 1), {}, { minPixels: 3136, maxPixels: 20_000 }, defaults);
+  expect([small.width, small.height]).toEqual([168, 112]);
+  const own = prepareImage(
+    noise(300, 200, 1),
+    { maxPixels: 100_000 },
+    { minPixels: 3136, maxPixels: 20_000 },
+    defaults,
+  );
+  expect([own.width, own.height]).toEqual([308, 196]);
+});
+
+function partSize(part: Record<string, number | undefined>): PartSize {
+  const entries = [
+    ["minPixels", part.min_pixels],
+    ["maxPixels", part.max_pixels],
+    ["resizedHeight", part.resized_height],
+    ["resizedWidth", part.resized_width],
+  ].filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries);
+}

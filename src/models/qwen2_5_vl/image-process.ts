@@ -1,0 +1,49 @@
+/**
+ * @file A decoded picture to the one that is cut into patches.
+ *
+ * The reference resizes twice: `fetch_image` of qwen_vl_utils by the part's limits, then Qwen2VLImageProcessor by those
+ * of the checkpoint's preprocessor. The second one changes nothing but where the two sets of limits disagree, and then
+ * it resamples the resized picture, not the original.
+ */
+import { VlRewardError } from "../../errors.ts";
+import type { RgbImage } from "../../media/image.ts";
+import { resizeBicubic } from "../../media/resize.ts";
+import type { ImagePart } from "../conversation.ts";
+import { defaultMaxPixels, defaultMinPixels, imageFactor, type Size, smartResize } from "./smart-resize.ts";
+
+export interface PixelRange {
+  readonly minPixels: number;
+  readonly maxPixels: number;
+}
+
+/** What a part says of its size. */
+export type PartSize = Pick<ImagePart, "minPixels" | "maxPixels" | "resizedHeight" | "resizedWidth">;
+
+/**
+ * Resizes a picture as the reference does. `defaults` are the limits of a part that names none (the command line's, else
+ * qwen_vl_utils'); `processor` those of preprocessor_config.json. Throws `media_aspect_ratio` and `media_options`.
+ */
+export function prepareImage(image: RgbImage, part: PartSize, defaults: PixelRange, processor: PixelRange): RgbImage {
+  const fetched = resizeTo(image, fetchedSize(image, part, defaults));
+  return resizeTo(fetched, smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor }));
+}
+
+/** The size that `fetch_image` gives. An exact size is rounded to tokens by the library's own limits, not the part's. */
+function fetchedSize(image: RgbImage, part: PartSize, defaults: PixelRange): Size {
+  const { resizedHeight, resizedWidth } = part;
+  if (resizedHeight !== undefined && resizedWidth !== undefined) {
+    const library = { minPixels: defaultMinPixels, maxPixels: defaultMaxPixels };
+    return smartResize(resizedHeight, resizedWidth, { ...library, factor: imageFactor });
+  }
+  if (resizedHeight !== undefined || resizedWidth !== undefined) {
+    const [given, missing] =
+      resizedHeight === undefined ? ["resized_width", "resized_height"] : ["resized_height", "resized_width"];
+    throw new VlRewardError("media_options", `a picture has ${given} but no ${missing}; give both or neither`);
+  }
+  const { minPixels = defaults.minPixels, maxPixels = defaults.maxPixels } = part;
+  return smartResize(image.height, image.width, { minPixels, maxPixels, factor: imageFactor });
+}
+
+function resizeTo(image: RgbImage, { height, width }: Size): RgbImage {
+  return resizeBicubic(image, width, height);
+}
