@@ -16,7 +16,12 @@ const upward = stack.slice(0, -1).map((rooms, level) => ({
   name: `imports-point-down-from-${rooms.join("-").replace(/[^a-z]+/g, "-")}`,
   severity: "error",
   from: { path: `^src/(${rooms.join("|")})`, pathNot: "\\.test\\.ts$" },
-  to: { path: `^src/(${stack.slice(level + 1).flat().join("|")})` },
+  to: {
+    path: `^src/(${stack
+      .slice(level + 1)
+      .flat()
+      .join("|")})`,
+  },
 }));
 
 const siblings = stack
@@ -42,7 +47,12 @@ export default {
       from: { path: "^src/", pathNot: "^src/torch/" },
       to: { path: "^src/torch/native\\.ts$" },
     },
-    { name: "not-to-tests", severity: "error", from: { pathNot: "\\.test\\.ts$|^test/" }, to: { path: "\\.test\\.ts$|^test/" } },
+    {
+      name: "not-to-tests",
+      severity: "error",
+      from: { pathNot: "\\.test\\.ts$|^test/" },
+      to: { path: "\\.test\\.ts$|^test/" },
+    },
   ],
   options: {
     tsConfig: { fileName: "tsconfig.json" },

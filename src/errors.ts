@@ -2,7 +2,7 @@
  * @file The one error type of the package and the table of its stable codes.
  *
  * A code is part of the contract: it appears in result lines (`{"error": {"code", "message"}}`), in HTTP responses and
- * in docs/errors.md, and never changes its meaning. A message says what was found, what was expected and what to do.
+ * in docs/cli.md, and never changes its meaning. A message says what was found, what was expected and what to do.
  */
 
 /** Every code, with what it means. Codes of one record come first, then those that end a whole run. */

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
-import { type FileTensor, mapFile, type Tensor } from "../torch/index.ts";
+import { type FileTensor, mapFile, scope, type Tensor } from "../torch/index.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 
 /** A tensor of a checkpoint: where its bytes are. */
@@ -17,6 +17,9 @@ export interface Slot {
 }
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
+
+/** Which shard holds each tensor. */
+type WeightMap = z.infer<typeof indexSchema>["weight_map"];
 
 /** Reads a JSON file of a checkpoint. Throws `config_invalid` naming it where it is absent or broken. */
 export function readJson(file: string): unknown {
@@ -34,8 +37,11 @@ export function readJson(file: string): unknown {
  * a shard or a tensor that the index promises is absent, `checkpoint_unsupported` for an adapter or other formats.
  */
 export function listTensors(folder: string): Map<string, StoredTensor> {
+  const indexFile = path.join(folder, "model.safetensors.index.json");
+  const weightMap = existsSync(indexFile) ? readIndex(indexFile) : undefined;
+  const files = weightMap ? shards(folder, indexFile, weightMap) : [singleFile(folder)];
   const tensors = new Map<string, StoredTensor>();
-  for (const name of [...weightFiles(folder), "value_head.safetensors"]) {
+  for (const name of new Set([...files, "value_head.safetensors"])) {
     const file = path.join(folder, name);
     if (!existsSync(file)) continue;
     for (const [tensor, place] of readSafetensorsHeader(file)) {
@@ -46,13 +52,12 @@ export function listTensors(folder: string): Map<string, StoredTensor> {
       tensors.set(tensor, { ...place, file });
     }
   }
+  if (weightMap) assertPromised(weightMap, tensors, folder);
   return tensors;
 }
 
-function weightFiles(folder: string): string[] {
-  const index = path.join(folder, "model.safetensors.index.json");
-  if (existsSync(index)) return shards(folder, index);
-  if (existsSync(path.join(folder, "model.safetensors"))) return ["model.safetensors"];
+function singleFile(folder: string): string {
+  if (existsSync(path.join(folder, "model.safetensors"))) return "model.safetensors";
   if (existsSync(path.join(folder, "adapter_config.json"))) {
     throw new VlRewardError(
       "checkpoint_unsupported",
@@ -67,13 +72,20 @@ function weightFiles(folder: string): string[] {
   );
 }
 
-function shards(folder: string, indexFile: string): string[] {
+function readIndex(indexFile: string): WeightMap {
   const parsed = indexSchema.safeParse(readJson(indexFile));
   if (!parsed.success) throw new VlRewardError("config_invalid", `${indexFile} has no readable weight_map.`);
-  const files = [...new Set(Object.values(parsed.data.weight_map))].sort();
-  const outside = files.filter((file) => path.basename(file) !== file);
-  if (outside.length > 0) {
-    throw new VlRewardError("config_invalid", `${indexFile} names files outside its folder: ${outside.join(", ")}.`);
+  return parsed.data.weight_map;
+}
+
+function shards(folder: string, indexFile: string, weightMap: WeightMap): string[] {
+  const files = [...new Set(Object.values(weightMap))].sort();
+  const others = files.filter((file) => !/^[^/\\]+\.safetensors$/.test(file));
+  if (others.length > 0) {
+    throw new VlRewardError(
+      "config_invalid",
+      `${indexFile} names what are no safetensors files of its folder: ${others.join(", ")}.`,
+    );
   }
   const absent = files.filter((file) => !existsSync(path.join(folder, file)));
   if (absent.length > 0) {
@@ -83,6 +95,18 @@ function shards(folder: string, indexFile: string): string[] {
     );
   }
   return files;
+}
+
+function assertPromised(weightMap: WeightMap, tensors: ReadonlyMap<string, StoredTensor>, folder: string): void {
+  const absent = Object.entries(weightMap).filter(
+    ([name, file]) => tensors.get(name)?.file !== path.join(folder, file),
+  );
+  if (absent.length === 0) return;
+  throw new VlRewardError(
+    "checkpoint_damaged",
+    `${folder}: tensors are not in the shards that the index names: ` +
+      `${absent.map(([name, file]) => `${name} (${file})`).join(", ")}. Download it again.`,
+  );
 }
 
 /**
@@ -107,14 +131,14 @@ export function fillSlots<S extends Slot>(
     files.set(place.file, entries);
   }
   for (const [file, entries] of files) {
-    const mapped = mapFile(
-      file,
-      entries.map(({ place }) => place),
-    );
-    for (const [index, { slot }] of entries.entries()) {
-      const tensor = mapped[index];
-      if (tensor) fill(slot, tensor);
-    }
+    // The scope frees what is not taken over when `fill` throws.
+    scope(() => {
+      const places = entries.map(({ place }) => place);
+      for (const [index, tensor] of mapFile(file, places).entries()) {
+        const entry = entries[index];
+        if (entry) fill(entry.slot, tensor);
+      }
+    });
   }
 }
 

@@ -7,18 +7,18 @@ import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
 import { bytesPerElement, type Dtype, type FileTensor } from "../torch/index.ts";
 
-const dtypes: Record<string, Dtype> = {
-  F64: "float64",
-  F32: "float32",
-  BF16: "bfloat16",
-  F16: "float16",
-  I64: "int64",
-  I32: "int32",
-  I16: "int16",
-  I8: "int8",
-  U8: "uint8",
-  BOOL: "bool",
-};
+const dtypes = new Map<string, Dtype>([
+  ["F64", "float64"],
+  ["F32", "float32"],
+  ["BF16", "bfloat16"],
+  ["F16", "float16"],
+  ["I64", "int64"],
+  ["I32", "int32"],
+  ["I16", "int16"],
+  ["I8", "int8"],
+  ["U8", "uint8"],
+  ["BOOL", "bool"],
+]);
 
 const headerSchema = z.record(
   z.string(),
@@ -33,14 +33,15 @@ const headerSchema = z.record(
 const maxHeaderBytes = 100_000_000;
 
 /**
- * -> where each tensor lies in the file. Throws `checkpoint_damaged` for a file that is truncated or no safetensors
- * file, `checkpoint_unsupported` for a dtype that is not known here (quantised formats).
+ * -> where each tensor lies in the file. Throws `checkpoint_damaged` for a file that cannot be read, is truncated or no
+ * safetensors file, `checkpoint_unsupported` for a dtype that is not known here (quantised formats).
  */
 export function readSafetensorsHeader(path: string): Map<string, FileTensor> {
   const damaged = (found: string): VlRewardError =>
     new VlRewardError("checkpoint_damaged", `${path} is not a whole safetensors file: ${found}. Download it again.`);
-  const file = openSync(path, "r");
+  let file: number | undefined;
   try {
+    file = openSync(path, "r");
     const { size } = fstatSync(file);
     const lengthBytes = Buffer.alloc(8);
     if (readSync(file, lengthBytes, 0, 8, 0) < 8) throw damaged(`it has ${size} bytes, expected at least 8`);
@@ -51,10 +52,15 @@ export function readSafetensorsHeader(path: string): Map<string, FileTensor> {
     const header = Buffer.alloc(headerBytes);
     readSync(file, header, 0, headerBytes, 8);
     return locate(parseHeader(header, damaged), 8 + headerBytes, size, path, damaged);
+  } catch (cause) {
+    if (!isSystemError(cause)) throw cause;
+    throw new VlRewardError("checkpoint_damaged", `${path} cannot be read: ${cause.message}.`, { cause });
   } finally {
-    closeSync(file);
+    if (file !== undefined) closeSync(file);
   }
 }
+
+const isSystemError = (error: unknown): error is Error => error instanceof Error && "syscall" in error;
 
 type Header = z.infer<typeof headerSchema>;
 
@@ -65,7 +71,7 @@ function parseHeader(bytes: Buffer, damaged: (found: string) => VlRewardError): 
   } catch {
     throw damaged("its header is not JSON");
   }
-  if (typeof json !== "object" || json === null) throw damaged("its header is not an object");
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw damaged("its header is not an object");
   const tensors = Object.fromEntries(Object.entries(json).filter(([name]) => name !== "__metadata__"));
   const parsed = headerSchema.safeParse(tensors);
   if (!parsed.success) throw damaged(`its header is malformed at ${parsed.error.issues[0]?.path.join(".")}`);
@@ -81,11 +87,11 @@ function locate(
 ): Map<string, FileTensor> {
   const located = new Map<string, FileTensor>();
   for (const [name, { dtype: code, shape, data_offsets }] of Object.entries(header)) {
-    const dtype = dtypes[code];
+    const dtype = dtypes.get(code);
     if (!dtype) {
       throw new VlRewardError(
         "checkpoint_unsupported",
-        `${path} stores "${name}" as ${code}; supported are ${Object.keys(dtypes).join(", ")}. ` +
+        `${path} stores "${name}" as ${code}; supported are ${[...dtypes.keys()].join(", ")}. ` +
           "A quantised checkpoint has to be converted to BF16, F16 or F32 first.",
       );
     }
@@ -95,5 +101,19 @@ function locate(
     if (dataStart + end > size) throw damaged(`"${name}" ends at byte ${dataStart + end}, the file has ${size}`);
     located.set(name, { offset: dataStart + begin, shape, dtype });
   }
+  assertSideBySide(header, size - dataStart, damaged);
   return located;
+}
+
+/** The format leaves no byte of the data unused and none used twice. */
+function assertSideBySide(header: Header, dataBytes: number, damaged: (found: string) => VlRewardError): void {
+  let covered = 0;
+  const places = Object.entries(header).map(([name, { data_offsets }]) => ({ name, data_offsets }));
+  places.sort((a, b) => a.data_offsets[0] - b.data_offsets[0] || a.data_offsets[1] - b.data_offsets[1]);
+  for (const { name, data_offsets } of places) {
+    const [begin, end] = data_offsets;
+    if (begin !== covered) throw damaged(`"${name}" begins at byte ${begin} of the data, expected ${covered}`);
+    covered = end;
+  }
+  if (covered !== dataBytes) throw damaged(`its tensors take ${covered} bytes, it has ${dataBytes} for them`);
 }

@@ -52,7 +52,12 @@ export class RewardModel extends Module {
     const tensors = renamed(listTensors(folder));
     assertHasHead(tensors, folder);
     const model = new RewardModel(config, place, { headBias: tensors.has("head.bias") });
-    fillSlots(new Map(model.namedParameters()), tensors, (slot, tensor) => slot.assign(tensor, place));
+    try {
+      fillSlots(new Map(model.namedParameters()), tensors, (slot, tensor) => slot.assign(tensor, place));
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
     return model;
   }
 
@@ -81,25 +86,31 @@ export class RewardModel extends Module {
   }
 }
 
-const headNames: Record<string, string> = {
-  "v_head.summary.weight": "head.weight", // TRL, LLaMA-Factory: value_head.safetensors
-  "v_head.summary.bias": "head.bias",
-  "score.weight": "head.weight", // Hugging Face's ForSequenceClassification
-};
+const headNames = new Map([
+  ["v_head.summary.weight", "head.weight"], // TRL, LLaMA-Factory: value_head.safetensors
+  ["v_head.summary.bias", "head.bias"],
+  ["score.weight", "head.weight"], // Hugging Face's ForSequenceClassification
+]);
 
 /** The language model's own head is no part of a reward. */
 const ignored = new Set(["lm_head.weight"]);
 
 function renamed(stored: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
-  if (stored.has("score.weight") && stored.has("v_head.summary.weight")) {
-    throw new VlRewardError(
-      "checkpoint_unsupported",
-      "The checkpoint has two reward heads, score.weight and v_head.summary.weight. Remove the one that is not meant.",
-    );
-  }
   const tensors = new Map<string, StoredTensor>();
-  for (const [name, tensor] of stored) {
-    if (!ignored.has(name)) tensors.set(headNames[name] ?? publishedName(name), tensor);
+  const storedNames = new Map<string, string>();
+  for (const [storedName, tensor] of stored) {
+    if (ignored.has(storedName)) continue;
+    const name = headNames.get(storedName) ?? publishedName(storedName);
+    const other = storedNames.get(name);
+    if (other !== undefined) {
+      throw new VlRewardError(
+        "checkpoint_unsupported",
+        `The checkpoint has the same tensor twice, as ${other} (${stored.get(other)?.file}) and as ${storedName} ` +
+          `(${tensor.file}). Remove the one that is not meant.`,
+      );
+    }
+    storedNames.set(name, storedName);
+    tensors.set(name, tensor);
   }
   return tensors;
 }
@@ -114,7 +125,7 @@ function assertHasHead(tensors: ReadonlyMap<string, StoredTensor>, folder: strin
     );
   }
   const [labels] = head.shape;
-  if (labels !== 1) {
+  if (head.shape.length === 2 && labels !== 1) {
     throw new VlRewardError(
       "checkpoint_unsupported",
       `${folder} has a head with ${labels} labels; a reward model has one.`,

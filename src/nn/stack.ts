@@ -10,7 +10,7 @@ export function runLayers<L>(
   let current = x;
   for (const [index, layer] of layers.entries()) {
     const next = scope(() => forward(layer, current, index));
-    if (current !== x) current.dispose();
+    if (current !== x && current !== next) current.dispose(); // a layer may hand on what it was given
     current = next;
   }
   return current;

@@ -19,7 +19,8 @@ function countCudaDevices(): number {
 
 /**
  * "auto", "cpu", "cuda" or "cuda:N" -> a device that is there. "auto" prefers CUDA. Throws `device_unavailable` for one
- * that is not there, `usage` for another word.
+ * that is not there, `usage` for another word. To be called before the first backward pass: libtorch counts the devices
+ * that its gradients may need then, and never again.
  */
 export function chooseDevice(wanted: string): Device {
   if (wanted === "cpu") return "cpu";

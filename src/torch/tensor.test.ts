@@ -101,7 +101,7 @@ describe("tensorFrom and toTypedArray", () => {
   });
 
   test("float32 rounds to bfloat16 at the nearest, ties to even", () => {
-    const values = Float32Array.of(1, 1.00390625, 1.01171875, -3.1415927, 1e-40, 3.4e38, 65504);
+    const values = Float32Array.of(1, 1.00390625, 1.01171875, -Math.PI, 1e-40, 3.4e38, 65504);
     const words = new Uint32Array(values.buffer);
     const expected = Uint16Array.from(words, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16);
     expect(toDtype(tensorFrom(values, [values.length]), "bfloat16").toTypedArray()).toEqual(expected);

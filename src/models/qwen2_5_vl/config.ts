@@ -23,6 +23,13 @@ const visionSchema = z.object({
   fullatt_block_indexes: z.array(z.int().nonnegative()).default([7, 15, 23, 31]),
 });
 
+const ropeSchema = z.object({
+  type: z.string().optional(),
+  rope_type: z.string().optional(),
+  rope_theta: z.number().positive().optional(),
+  mrope_section: z.array(positive).length(3).optional(),
+});
+
 const textSchema = z.object({
   vocab_size: positive,
   hidden_size: positive,
@@ -36,13 +43,8 @@ const textSchema = z.object({
   use_sliding_window: z.boolean().nullish(),
   tie_word_embeddings: z.boolean().optional(),
   rope_theta: z.number().positive().optional(),
-  rope_scaling: z.looseObject({ mrope_section: z.array(positive).length(3).optional() }).nullish(),
-  rope_parameters: z
-    .looseObject({
-      rope_theta: z.number().positive().optional(),
-      mrope_section: z.array(positive).length(3).optional(),
-    })
-    .nullish(),
+  rope_scaling: ropeSchema.nullish(), // transformers 4
+  rope_parameters: ropeSchema.nullish(), // transformers 5
 });
 
 const topSchema = z.looseObject({
@@ -94,7 +96,7 @@ export interface Qwen25VLConfig {
 
 /**
  * Reads config.json's value. Throws `config_invalid` for a field that is missing or wrong, `checkpoint_unsupported` for
- * what this implementation does not do: quantised weights, sliding windows in the decoder.
+ * what this implementation does not do: quantised weights, sliding windows in the decoder, scaled positions (yarn).
  *
  * @param file its path, for messages
  */
@@ -111,9 +113,16 @@ export function parseConfig(json: unknown, file: string): Qwen25VLConfig {
       "use_sliding_window is true; only full attention is supported. Published checkpoints have false.",
     );
   }
+  const rope = text.rope_parameters ?? text.rope_scaling;
+  const ropeType = rope?.rope_type ?? rope?.type ?? "default";
+  if (ropeType !== "default" && ropeType !== "mrope") {
+    throw unsupported(
+      `positions are scaled by "${ropeType}"; supported are "default" and "mrope", which do not scale.`,
+    );
+  }
   const vision = top.vision_config;
   const headWidth = text.hidden_size / text.num_attention_heads;
-  const section = text.rope_parameters?.mrope_section ?? text.rope_scaling?.mrope_section;
+  const section = rope?.mrope_section;
   const invalid = (found: string): VlRewardError => new VlRewardError("config_invalid", `${file}: ${found}.`);
   if (!section) throw invalid("no mrope_section in rope_scaling or rope_parameters");
   const [time = 0, height = 0, width = 0] = section;
@@ -128,6 +137,11 @@ export function parseConfig(json: unknown, file: string): Qwen25VLConfig {
   if ((vision.hidden_size / vision.num_heads) % 4 !== 0) {
     throw invalid(`vision heads of ${vision.hidden_size}/${vision.num_heads} cannot be turned by height and width`);
   }
+  if (vision.window_size < vision.patch_size * vision.spatial_merge_size) {
+    throw invalid(
+      `window_size ${vision.window_size} is less than one visual token, ${vision.patch_size * vision.spatial_merge_size}`,
+    );
+  }
   if (vision.out_hidden_size !== text.hidden_size) {
     throw invalid(`vision out_hidden_size ${vision.out_hidden_size} differs from hidden_size ${text.hidden_size}`);
   }
@@ -141,7 +155,7 @@ export function parseConfig(json: unknown, file: string): Qwen25VLConfig {
       keyValueHeads: text.num_key_value_heads,
       maxPositions: text.max_position_embeddings,
       normEpsilon: text.rms_norm_eps,
-      ropeTheta: text.rope_parameters?.rope_theta ?? text.rope_theta ?? 1e6,
+      ropeTheta: rope?.rope_theta ?? text.rope_theta ?? 1e6,
       mropeSection: [time, height, width],
       tieWordEmbeddings: top.tie_word_embeddings ?? text.tie_word_embeddings ?? false,
     },

@@ -1,0 +1,55 @@
+/**
+ * @file What every entry asks for first: that all is in place. Where it is, this takes a few milliseconds and runs no
+ * program; where something is missing or out of date, that part is set up, one setup at a time.
+ */
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { addonIsReady, buildAddon } from "./addon.mjs";
+import { removePartials } from "./files.mjs";
+import { withLock } from "./lock.mjs";
+import { installNodeModules, nodeModulesAreReady } from "./node-modules.mjs";
+import { compileTypeScript, distIsReady } from "./typescript.mjs";
+
+/**
+ * Where setup works and with which settings.
+ *
+ * @typedef {object} Place
+ * @property {string} root the repository or the installed package
+ * @property {NodeJS.ProcessEnv} env
+ */
+
+/** @type {Place} */
+export const here = { root: dirname(dirname(fileURLToPath(import.meta.url))), env: process.env };
+
+/** @param {Place} place */
+export async function ensure(place) {
+  await ensureNodeModules(place);
+  await ensureAddon(place);
+  await ensureDist(place);
+}
+
+/** @param {Place} place */
+export const ensureNodeModules = (place) => once(place, nodeModulesAreReady, installNodeModules);
+
+/** @param {Place} place */
+export const ensureAddon = (place) => once(place, addonIsReady, buildAddon);
+
+/** @param {Place} place */
+export const ensureDist = (place) => once(place, distIsReady, compileTypeScript);
+
+/**
+ * Does the work if it is needed and nobody else has done it by the time it is our turn.
+ *
+ * @param {Place} place
+ * @param {(place: Place) => boolean} isReady
+ * @param {(place: Place) => Promise<void>} work
+ */
+async function once(place, isReady, work) {
+  if (isReady(place)) return;
+  const build = join(place.root, "build");
+  await withLock(join(build, ".lock"), async () => {
+    removePartials(build);
+    removePartials(join(build, "objects"));
+    if (!isReady(place)) await work(place);
+  });
+}

@@ -1,0 +1,83 @@
+/**
+ * @file `npm test`: sets up what is missing, then lint, layers, types, build and tests. All of them run, and the end
+ * says which failed. Arguments go to vitest: `npm test -- src/media`.
+ */
+import { spawnSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { requireNode } from "./node-version.mjs";
+
+requireNode();
+const { say, sayError, seconds } = await import("./console.mjs");
+const { ensureAddon, ensureDist, ensureNodeModules, here } = await import("./ensure.mjs");
+const { readJson } = await import("./files.mjs");
+
+const results = join(here.root, "build", "test-results.json");
+const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${results}`];
+
+const colors = process.stdout.isTTY ? [] : ["--colors=off"];
+
+/** @type {[title: string, work: () => void | Promise<void>][]} */
+const steps = [
+  ["addon", () => ensureAddon(here)],
+  ["lint", () => tool("@biomejs/biome/bin/biome", "ci", ...colors, ".")],
+  ["layers", () => tool("dependency-cruiser/bin/dependency-cruise.mjs", "src")],
+  ["types", () => tool("typescript/bin/tsc", "-p", ".")],
+  ["build", () => ensureDist(here)],
+  ["tests", () => tool("vitest/vitest.mjs", "run", ...reporters, ...process.argv.slice(2))],
+];
+
+/** A tool found something, and has said what. */
+class Found extends Error {}
+
+try {
+  await ensureNodeModules(here);
+} catch (error) {
+  sayError(error);
+  process.exit(2);
+}
+rmSync(results, { force: true });
+
+/** @type {string[]} */
+const failed = [];
+for (const [title, work] of steps) {
+  const start = performance.now();
+  say(`\n== ${title}`);
+  try {
+    await work();
+    say(`== ${title}: passed (${seconds(performance.now() - start)})`);
+  } catch (error) {
+    if (!(error instanceof Found)) sayError(error);
+    say(`== ${title}: FAILED (${seconds(performance.now() - start)})`);
+    failed.push(title);
+  }
+}
+say(failed.length === 0 ? "\nAll steps passed." : `\nFailed: ${failed.join(", ")}`);
+console.log(count());
+process.exitCode = failed.length === 0 ? 0 : 1;
+
+/**
+ * @param {string} script below node_modules
+ * @param {string[]} args
+ */
+function tool(script, ...args) {
+  const { status } = spawnSync(process.execPath, [join(here.root, "node_modules", script), ...args], {
+    cwd: here.root,
+    stdio: "inherit",
+  });
+  if (status !== 0) throw new Found(`exit code ${status}`);
+}
+
+/** The tests in one line; a test file that could not even be read counts as one that failed. */
+function count() {
+  const report =
+    /** @type {{ numPassedTests: number, numFailedTests: number, numPendingTests: number, testResults: { status: string, assertionResults: unknown[] }[] } | undefined} */ (
+      readJson(results)
+    );
+  if (report === undefined) return "0 passed, 1 failed";
+  const broken = report.testResults.filter(
+    ({ status, assertionResults }) => status === "failed" && assertionResults.length === 0,
+  );
+  const skipped = report.numPendingTests > 0 ? `, ${report.numPendingTests} skipped` : "";
+  return `${report.numPassedTests} passed, ${report.numFailedTests + broken.length} failed${skipped}`;
+}

@@ -1,0 +1,136 @@
+/**
+ * @file Bytes of a picture to upright 8-bit RGB, bit-equal to what Pillow 11.3 and qwen_vl_utils' `to_rgb` read.
+ *
+ * libvips (through sharp) decodes and turns; what colours mean is decided here, because libvips' own conversions differ:
+ * colour profiles are ignored, CMYK is converted by Pillow's integer formula and transparency is laid on white with
+ * Pillow's rounding. Three differences from the reference are deliberate: orientation is applied, transparency counts in
+ * grey and palette pictures too (the reference shows what hides under it), and 16-bit grey keeps its high byte
+ * (the reference cuts off at 255). AVIF's chroma is interpolated otherwise than in libavif: see image.test.ts.
+ *
+ * Knows nothing of sizes that a model wants (models/qwen2_5_vl/image-process.ts) or of where bytes come from (source.ts).
+ */
+import sharp, { type Metadata, type Sharp } from "sharp";
+import { VlRewardError } from "../errors.ts";
+import { paintGifMargin } from "./gif-margin.ts";
+import { type ImageFormat, imageFormatOf } from "./image-format.ts";
+import { mediaName } from "./name.ts";
+import { orientationOf, turnUpright } from "./orientation.ts";
+import { firstTagValue, tiffTags } from "./tiff-tags.ts";
+
+export interface RgbImage {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8Array; // [height, width, 3]
+}
+
+/** Above this Pillow refuses a picture as a decompression bomb, and so do we: before any pixel is decoded. */
+export const maxDecodedPixels = 178_956_970;
+
+/**
+ * Decodes one picture: JPEG, PNG, WebP, GIF, TIFF or AVIF, the first frame or page of several. `name` is the source as
+ * the user wrote it, for errors. Rejects with `media_unknown_format`, `media_too_large` or `media_damaged`.
+ */
+export async function decodeImage(bytes: Uint8Array, name: string): Promise<RgbImage> {
+  const shownName = mediaName(name);
+  if (bytes.length === 0) {
+    throw new VlRewardError("media_damaged", `${shownName} is empty (0 bytes); expected a picture`);
+  }
+  const format = imageFormatOf(bytes, shownName);
+  const metadata = await orDamaged(shownName, format, () => open(bytes).metadata());
+  const pixels = metadata.width * metadata.height;
+  if (pixels > maxDecodedPixels) {
+    throw new VlRewardError(
+      "media_too_large",
+      `${shownName} has ${metadata.width} x ${metadata.height} = ${pixels} pixels; at most ${maxDecodedPixels} are decoded`,
+    );
+  }
+  return orDamaged(shownName, format, () => decodePixels(bytes, format, metadata));
+}
+
+/**
+ * `failOn: "error"` is as strict as Pillow: truncated data fails, but the harmless irregularities that libjpeg warns of
+ * (a few stray bytes before a marker) do not.
+ */
+function open(bytes: Uint8Array): Sharp {
+  return sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false });
+}
+
+async function orDamaged<Result>(name: string, format: ImageFormat, decode: () => Promise<Result>): Promise<Result> {
+  try {
+    return await decode();
+  } catch (cause) {
+    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
+    throw new VlRewardError("media_damaged", `${name} is damaged, truncated or an unusual ${format}: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+async function decodePixels(bytes: Uint8Array, format: ImageFormat, metadata: Metadata): Promise<RgbImage> {
+  const upright = turnUpright(open(bytes), orientationOf(bytes, format, metadata));
+  if (metadata.space === "cmyk") {
+    const depth = metadata.depth === "ushort" ? "ushort" : "uchar";
+    const raw = upright.pipelineColourspace("cmyk").toColourspace("cmyk").raw({ depth });
+    const { data, info } = await raw.toBuffer({ resolveWithObject: true });
+    const inks = depth === "ushort" ? highBytes(data) : data;
+    return { width: info.width, height: info.height, data: cmykToRgb(inks, info.channels) };
+  }
+  // libvips gives grey, palette and 1-bit pictures as RGB here, and of 16 bits the high byte.
+  const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true });
+  const alpha = metadata.hasAlpha && hasMeaningfulAlpha(bytes, format);
+  const rgb = toOpaque(data, info.channels, alpha);
+  if (format === "GIF" && !alpha) paintGifMargin(rgb, info.width, info.height, bytes);
+  return { width: info.width, height: info.height, data: rgb };
+}
+
+/** Whether a fourth channel is transparency to the reference, which skips two kinds that libvips takes for it. */
+function hasMeaningfulAlpha(bytes: Uint8Array, format: ImageFormat): boolean {
+  // RGB with one colour declared transparent (tRNS): the reference's `to_rgb` looks at RGBA only.
+  if (format === "PNG") return bytes[25] !== pngTruecolour;
+  if (format === "TIFF") return firstTagValue(bytes, tiffTags.extraSamples) !== tiffUnspecifiedSample;
+  return true;
+}
+
+const pngTruecolour = 2; // IHDR's colour type, the byte at 25
+const tiffUnspecifiedSample = 0;
+
+/** RGB, RGBA or RGBA with further channels -> RGB, on white where it is transparent, with Pillow's rounding. */
+function toOpaque(samples: Uint8Array, channels: number, alpha: boolean): Uint8Array {
+  if (channels === 3) return new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
+  const pixels = samples.length / channels;
+  const rgb = new Uint8Array(pixels * 3);
+  for (let pixel = 0, from = 0, to = 0; pixel < pixels; pixel++, from += channels, to += 3) {
+    const opacity = alpha ? (samples[from + 3] ?? 255) : 255;
+    for (let channel = 0; channel < 3; channel++) {
+      const colour = samples[from + channel] ?? 0;
+      rgb[to + channel] = divideBy255(colour * opacity + 255 * (255 - opacity));
+    }
+  }
+  return rgb;
+}
+
+/** Inks (0 is none) -> RGB as Pillow's `cmyk2rgb`: what black leaves, less its share of each ink. */
+function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
+  const pixels = inks.length / channels;
+  const rgb = new Uint8Array(pixels * 3);
+  for (let pixel = 0, from = 0, to = 0; pixel < pixels; pixel++, from += channels, to += 3) {
+    const light = 255 - (inks[from + 3] ?? 0);
+    for (let channel = 0; channel < 3; channel++) {
+      const ink = inks[from + channel] ?? 0;
+      rgb[to + channel] = light - divideBy255(ink * light);
+    }
+  }
+  return rgb;
+}
+
+/** Pillow's rounded division of a product of two bytes. */
+function divideBy255(product: number): number {
+  const biased = product + 128;
+  return ((biased >> 8) + biased) >> 8;
+}
+
+function highBytes(samples: Buffer): Uint8Array {
+  const high = new Uint8Array(samples.length / 2);
+  for (let index = 0; index < high.length; index++) high[index] = samples.readUInt16LE(2 * index) >> 8;
+  return high;
+}

@@ -1,0 +1,205 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type RequestListener, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openMedia, readMedia } from "./source.ts";
+
+const content = Buffer.from([0x89, 0x50, 0x00, 0xff, 0x2b, 0x20]);
+const fileName = "été 100% #1.bin";
+let baseFolder: string;
+
+beforeAll(() => {
+  baseFolder = mkdtempSync(join(tmpdir(), "media-source-"));
+  writeFileSync(join(baseFolder, fileName), content);
+});
+afterAll(() => rmSync(baseFolder, { recursive: true }));
+
+describe("files", () => {
+  test("by a relative path, an absolute path and file URLs", async () => {
+    const path = join(baseFolder, fileName);
+    for (const source of [
+      fileName,
+      path,
+      pathToFileURL(path).href,
+      pathToFileURL(path).href.replace("file://", "file://localhost"),
+      `file://${encodeURIComponent(fileName)}`,
+    ]) {
+      expect(await openMedia(source, { baseFolder })).toEqual({ kind: "file", path });
+      expect(await readMedia(source, { baseFolder })).toEqual(content);
+    }
+  });
+
+  test("that do not exist are named as they were written", async () => {
+    await expect(openMedia("img/none.png", { baseFolder })).rejects.toMatchObject({
+      code: "media_not_found",
+      message: "img/none.png does not exist; paths are relative to the folder of the record's file",
+    });
+  });
+
+  test("a folder, a path through a file, a bad escape, a device", async () => {
+    const messages = {
+      "./": "./ is a folder; expected",
+      [`${fileName}/x`]: "does not exist",
+      "file:///100%.png": "itself is written %25",
+      "/dev/null": "/dev/null is not a regular file",
+    };
+    for (const [source, message] of Object.entries(messages)) {
+      await expect(openMedia(source, { baseFolder })).rejects.toMatchObject({
+        code: "media_not_found",
+        message: expect.stringContaining(message),
+      });
+    }
+  });
+
+  test("larger than the limit are opened, but not read into memory", async () => {
+    const options = { baseFolder, limits: { maxBytes: 5 } };
+    expect(await openMedia(fileName, options)).toMatchObject({ kind: "file" });
+    await expect(readMedia(fileName, options)).rejects.toMatchObject({
+      code: "media_too_large",
+      message: `${fileName} has 6 bytes; the limit is 5 bytes`,
+    });
+  });
+});
+
+describe("data URLs", () => {
+  test("in base64 and percent-encoded", async () => {
+    const escaped = content.toString("hex").replace(/../g, "%$&");
+    for (const source of [
+      `data:image/png;base64,${content.toString("base64")}`,
+      `DATA:;base64,${encodeURIComponent(content.toString("base64"))}`,
+      `data:,${escaped}`,
+    ]) {
+      expect(Buffer.from(await readMedia(source, { baseFolder }))).toEqual(content);
+    }
+  });
+
+  test("that are malformed or too large", async () => {
+    await expect(readMedia("data:image/png;base64,a*b=", { baseFolder })).rejects.toMatchObject({
+      code: "media_damaged",
+    });
+    await expect(readMedia("data:image/png;base64", { baseFolder })).rejects.toMatchObject({ code: "media_damaged" });
+    const limits = { maxBytes: 10 };
+    for (const data of ["01234567890", "x".repeat(1000)]) {
+      await expect(readMedia(`data:,${data}`, { baseFolder, limits })).rejects.toMatchObject({
+        code: "media_too_large",
+      });
+    }
+  });
+});
+
+describe("addresses", () => {
+  test("that answer, at once or after redirects", async () => {
+    await using server = await serve((request, response) => {
+      if (request.url === "/moved") response.writeHead(302, { location: "/again" }).end();
+      else if (request.url === "/again") response.writeHead(308, { location: "picture" }).end();
+      else response.end(content);
+    });
+    for (const path of ["picture", "moved"]) {
+      expect(await openMedia(`${server.address}/${path}`, { baseFolder })).toEqual({ kind: "bytes", bytes: content });
+    }
+  });
+
+  test("with an error status, and no server at all", async () => {
+    const server = await serve((_, response) => response.writeHead(404).end("<html>"));
+    const source = `${server.address}/x.png`;
+    await expect(readMedia(source, { baseFolder })).rejects.toMatchObject({
+      code: "media_fetch_failed",
+      message: `cannot fetch ${source}: the server answered 404 Not Found`,
+    });
+    await server[Symbol.asyncDispose]();
+    await expect(readMedia(source, { baseFolder })).rejects.toMatchObject({
+      code: "media_fetch_failed",
+      message: expect.stringContaining("ECONNREFUSED"),
+    });
+  });
+
+  test("that redirect for ever or out of the network", async () => {
+    let requests = 0;
+    await using server = await serve((request, response) => {
+      requests += 1;
+      response.writeHead(302, { location: request.url === "/file" ? "file:///etc/hosts" : "/loop" }).end();
+    });
+    await expect(
+      readMedia(`${server.address}/loop`, { baseFolder, limits: { maxRedirects: 3 } }),
+    ).rejects.toMatchObject({
+      code: "media_fetch_failed",
+      message: expect.stringContaining("redirects more than 3 times"),
+    });
+    expect(requests).toBe(4);
+    await expect(readMedia(`${server.address}/file`, { baseFolder })).rejects.toMatchObject({
+      code: "media_fetch_failed",
+      message: expect.stringContaining("redirects to file:///etc/hosts"),
+    });
+  });
+
+  test("that send too much, announced or not", async () => {
+    let closed = 0;
+    await using server = await serve((request, response) => {
+      response.on("close", () => {
+        closed += 1;
+      });
+      if (request.url === "/announced") response.writeHead(200, { "content-length": 10_000_000 }).write("x");
+      else sendForever(response);
+    });
+    const limits = { maxBytes: 100_000 };
+    for (const path of ["announced", "endless"]) {
+      await expect(readMedia(`${server.address}/${path}`, { baseFolder, limits })).rejects.toMatchObject({
+        code: "media_too_large",
+        message: expect.stringContaining("the limit is 100000 bytes"),
+      });
+    }
+    await expect.poll(() => closed).toBe(2);
+  });
+
+  test("that stall, before the answer or within it, or break off", async () => {
+    await using server = await serve((request, response) => {
+      if (request.url !== "/silent") response.writeHead(200, { "content-length": 10 }).write("x");
+      if (request.url === "/broken") setTimeout(() => response.destroy(), 20);
+    });
+    for (const path of ["silent", "slow"]) {
+      await expect(
+        readMedia(`${server.address}/${path}`, { baseFolder, limits: { timeoutMs: 150 } }),
+      ).rejects.toMatchObject({ code: "media_fetch_failed", message: expect.stringContaining("within 0.15 s") });
+    }
+    await expect(readMedia(`${server.address}/broken`, { baseFolder })).rejects.toMatchObject({
+      code: "media_fetch_failed",
+    });
+  });
+
+  test("until the caller gives up", async () => {
+    await using server = await serve(() => undefined);
+    const reason = new Error("interrupted");
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(reason), 50);
+    await expect(readMedia(server.address, { baseFolder, signal: abort.signal })).rejects.toBe(reason);
+  });
+
+  test("of other kinds are refused", async () => {
+    await expect(readMedia("s3://bucket/key.png", { baseFolder })).rejects.toMatchObject({
+      code: "media_fetch_failed",
+      message: expect.stringContaining("an http(s) address"),
+    });
+  });
+});
+
+/** A server on this machine for the length of a test. */
+async function serve(listener: RequestListener): Promise<AsyncDisposable & { readonly address: string }> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function sendForever(response: ServerResponse): void {
+  while (!response.destroyed && response.write(Buffer.alloc(16_384)));
+  response.once("drain", () => sendForever(response));
+}
