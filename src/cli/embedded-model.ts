@@ -1,0 +1,12 @@
+/**
+ * @file The model that ships with the package, called `tiny` on the command line.
+ */
+
+import { fileURLToPath } from "node:url";
+
+export const embeddedModel = fileURLToPath(new URL("../../models/tiny/", import.meta.url));
+
+/** What a person must know before looking at the scores of an untrained model. */
+export const sayUntrained =
+  "This model has random weights: its scores mean nothing, they only show that everything works. " +
+  "For scores that mean something, use a trained one: --model Skywork/Skywork-VL-Reward-7B";

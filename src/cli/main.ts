@@ -1,0 +1,38 @@
+/**
+ * @file The `vl-reward` command: its subcommands, one file each, and the exit codes they share.
+ *
+ * 0: done. 1: done, but some records could not be scored. 2: nothing could be done, one sentence on standard error says
+ * why. 130 and 143: interrupted.
+ */
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "@commander-js/extra-typings";
+import { VlRewardError } from "../errors.ts";
+import { addDemoCommand } from "./demo.ts";
+import { addScoreCommand } from "./score.ts";
+
+const { version }: { version: string } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+);
+
+const program = new Command("vl-reward")
+  .description("A multimodal reward model: reads a conversation and says how good its last answer is.")
+  .version(version)
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "vl-reward: ")) });
+addScoreCommand(program);
+addDemoCommand(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCode(error);
+}
+process.exit();
+
+function exitCode(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has written its message
+  const unexpected = error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`vl-reward: ${error instanceof VlRewardError ? error.message : unexpected}\n`);
+  return 2;
+}

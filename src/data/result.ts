@@ -1,0 +1,57 @@
+/**
+ * @file One line of output for one record: scores by the kind of record, or an error.
+ */
+
+import { VlRewardError } from "../errors.ts";
+import type { PreferenceRecord, RecordId } from "./record.ts";
+
+export type Result =
+  | { readonly id: RecordId; readonly score: number }
+  | { readonly id: RecordId; readonly scores: readonly number[]; readonly best: number }
+  | { readonly id: RecordId; readonly chosen: number; readonly rejected: number; readonly margin: number }
+  | { readonly id: RecordId; readonly error: { readonly code: string; readonly message: string } };
+
+/**
+ * @param scores one per branch: the last turn; the responses; chosen, then rejected
+ * @throws VlRewardError `score_not_finite`, for JSON has no such number
+ */
+export function scoreResult(id: RecordId, record: PreferenceRecord, scores: readonly number[]): Result {
+  if (scores.length === 0 || !scores.every(Number.isFinite)) {
+    throw new VlRewardError(
+      "score_not_finite",
+      `the model gave ${scores.join(", ") || "no score"}: its weights hold NaN, or overflow in this --dtype`,
+    );
+  }
+  const short = scores.map(shortFloat);
+  const [first = 0, second = 0] = short;
+  switch (record.kind) {
+    case "conversation":
+      return { id, score: first };
+    case "candidates":
+      return { id, scores: short, best: firstMaximum(short) };
+    case "pair":
+      return { id, chosen: first, rejected: second, margin: shortFloat(Math.fround(first - second)) };
+  }
+}
+
+export function errorResult(id: RecordId, { code, message }: VlRewardError): Result {
+  return { id, error: { code, message } };
+}
+
+/** A result as one line of JSON Lines, with its line end. */
+export function resultLine(result: Result): string {
+  return `${JSON.stringify(result)}\n`;
+}
+
+function firstMaximum(values: readonly number[]): number {
+  return values.reduce((best, value, index) => (value > (values[best] ?? value) ? index : best), 0);
+}
+
+/** The shortest decimal number that is the same float32: 0.1 rather than 0.10000000149011612. */
+function shortFloat(value: number): number {
+  for (let digits = 6; digits <= 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return value;
+}
