@@ -60,10 +60,10 @@ function blocksOf(frame: RgbImage): number[] {
   return blocks;
 }
 
-// Frames of 8-bit 4:2:0 with an even height equal decord's in every bit; the fixture rounds means to two decimals.
-// Others go through swscale's general path, whose chroma is interpolated more exactly in new versions than in decord's.
+// Nearly all frames equal decord's in every bit (AV1: PyAV's); the fixture rounds means to two decimals.
+// An odd height (vp9.webm) takes the path of swscale whose chroma is interpolated more exactly than in decord's version.
 const exact = 0.006;
-const tolerances: Record<string, number> = { "hevc10.mov": 4, "vp9.webm": 4, "av1.mp4": 4 };
+const tolerances: Record<string, number> = { "vp9.webm": 3.5 };
 
 describe.each(Object.entries(truth))("%s", (name, expected) => {
   test("has decord's count, rate and size", () =>

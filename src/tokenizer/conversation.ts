@@ -1,0 +1,70 @@
+/**
+ * @file A conversation to token ids: the chat template's control tokens by their ids, and each stretch between two of
+ * them, whoever wrote its parts, as one string. Parts must not be encoded by themselves: "user\n" before "\nhello" is
+ * one token for both newlines.
+ */
+
+import { VlRewardError } from "../errors.ts";
+import type { ChatTemplate, TemplateMessage } from "./chat-template.ts";
+import { anyOf, type Tokenizer } from "./tokenizer.ts";
+
+export interface MediaPlace {
+  /** The index in `ids` of the one token that stands for all of the picture's or video's visual tokens. */
+  readonly position: number;
+  readonly kind: "image" | "video";
+}
+
+export interface TokenizedConversation {
+  readonly ids: number[];
+  /** One for each picture and video of the messages, in their order. */
+  readonly media: MediaPlace[];
+}
+
+const placeholders = new Map<string, MediaPlace["kind"]>([
+  ["<|image_pad|>", "image"],
+  ["<|video_pad|>", "video"],
+]);
+
+/**
+ * @throws config_invalid if the template gives pictures and videos other places than the messages, or the tokenizer
+ *   lacks their tokens
+ */
+export function tokenizeConversation(
+  messages: readonly TemplateMessage[],
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+): TokenizedConversation {
+  const ids: number[] = [];
+  const media: MediaPlace[] = [];
+  const controls = tokenizer.controlTokens.size > 0 ? anyOf(tokenizer.controlTokens.keys()) : /(?!)/g;
+  let stretch = "";
+  const finishStretch = () => {
+    for (const id of tokenizer.encodeText(stretch)) ids.push(id);
+    stretch = "";
+  };
+  for (const { writer, text } of template.render(messages)) {
+    let from = 0;
+    for (const match of writer === "template" ? text.matchAll(controls) : []) {
+      stretch += text.slice(from, match.index);
+      finishStretch();
+      const kind = placeholders.get(match[0]);
+      if (kind !== undefined) media.push({ position: ids.length, kind });
+      ids.push(tokenizer.controlTokens.get(match[0]) ?? 0);
+      from = match.index + match[0].length;
+    }
+    stretch += text.slice(from);
+  }
+  finishStretch();
+  const expected = messages.flatMap(({ content }) =>
+    typeof content === "string" ? [] : content.flatMap((part) => (part.type === "text" ? [] : [part.type])),
+  );
+  const found = media.map((place) => place.kind);
+  if (expected.join() !== found.join()) {
+    const list = (kinds: readonly string[]) => (kinds.length === 0 ? "no media" : kinds.join(", "));
+    const message =
+      `the conversation has ${list(expected)}, but the chat template and tokenizer give a place to ${list(found)}: ` +
+      "expected Qwen2.5-VL's <|image_pad|> and <|video_pad|>";
+    throw new VlRewardError("config_invalid", message);
+  }
+  return { ids, media };
+}

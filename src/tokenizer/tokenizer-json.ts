@@ -1,0 +1,80 @@
+/**
+ * @file The tokenizer.json that this package reads and writes: Hugging Face's format, narrowed to byte-level BPE as
+ * Qwen2 uses it. A file that asks for anything else is refused by name, because its ids would come out wrong.
+ */
+
+import { z } from "zod";
+import { qwenSplitRule } from "./split.ts";
+
+const addedToken = z.object({
+  id: z.int().nonnegative(),
+  content: z.string().min(1),
+  single_word: z.literal(false),
+  lstrip: z.literal(false),
+  rstrip: z.literal(false),
+  normalized: z.literal(false),
+  special: z.boolean(),
+});
+
+const split = z.object({
+  type: z.literal("Split"),
+  pattern: z.object({ Regex: z.literal(qwenSplitRule) }),
+  behavior: z.literal("Isolated"),
+  invert: z.literal(false),
+});
+
+const byteLevel = z.object({
+  type: z.literal("ByteLevel"),
+  add_prefix_space: z.literal(false),
+  trim_offsets: z.boolean().optional(),
+  use_regex: z.literal(false),
+});
+
+const absent = z.union([z.null(), z.literal(""), z.literal(false)]).optional();
+
+const bpe = z.object({
+  type: z.literal("BPE"),
+  dropout: absent,
+  unk_token: absent,
+  continuing_subword_prefix: absent,
+  end_of_word_suffix: absent,
+  fuse_unk: absent,
+  byte_fallback: absent,
+  ignore_merges: absent,
+  // 150,000 entries each: checked by a plain loop, zod's own takes a quarter of a second.
+  vocab: z.custom<Record<string, number>>(isVocabulary, "expected an object of ids"),
+  merges: z.custom<readonly (string | [string, string])[]>(isMergeList, "expected a list of pairs of tokens"),
+});
+
+function isVocabulary(value: unknown): boolean {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return Object.values(value).every((id) => Number.isInteger(id) && id >= 0);
+}
+
+/** Newer files hold pairs, older ones "left right". */
+function isMergeList(value: unknown): boolean {
+  if (!Array.isArray(value)) return false;
+  return value.every((merge: unknown) => {
+    const parts: unknown = typeof merge === "string" ? merge.split(" ") : merge;
+    return Array.isArray(parts) && parts.length === 2 && parts.every((part) => typeof part === "string" && part !== "");
+  });
+}
+
+export const tokenizerJson = z.object({
+  version: z.string().optional(),
+  truncation: absent,
+  padding: absent,
+  added_tokens: z.array(addedToken),
+  normalizer: z.object({ type: z.literal("NFC") }).nullable(),
+  pre_tokenizer: z.object({ type: z.literal("Sequence"), pretokenizers: z.tuple([split, byteLevel]) }),
+  /** It may mark offsets, but not add tokens of its own: the chat template does that. */
+  post_processor: z
+    .object({ type: z.string(), special_tokens: z.record(z.string(), z.never()).optional() })
+    .nullable()
+    .optional(),
+  decoder: z.unknown().optional(),
+  model: bpe,
+});
+
+export type TokenizerJson = z.infer<typeof tokenizerJson>;
+export type AddedToken = z.infer<typeof addedToken>;
