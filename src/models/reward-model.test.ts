@@ -106,6 +106,8 @@ function expected(): number {
   return reward;
 }
 
+const difference = (found: number, reward: number): number => Math.abs(found - reward) / Math.abs(reward);
+
 describe("the same weights in another form have the same score", () => {
   const newNames = (): Map<string, Weight> =>
     new Map(
@@ -117,16 +119,24 @@ describe("the same weights in another form have the same score", () => {
 
   test.each<[how: string, write: () => void]>([
     ["names of transformers 4.52 and later", () => writeWeights(folder, newNames())],
+    [
+      "with the language model's head",
+      () => writeWeights(folder, weights({ "lm_head.weight": { shape: [1, 3], values: Float32Array.of(1, 2, 3) } })),
+    ],
+  ])("%s, bit for bit", (_, write) => {
+    const reward = expected();
+    write();
+    expect(score()).toBe(reward);
+  });
+
+  // Where the bytes lie otherwise, a matrix product may sum in another order.
+  test.each<[how: string, write: () => void]>([
     ["shards", () => writeWeights(folder, weights(), { shards: 3 })],
     ["shards with new names", () => writeWeights(folder, newNames(), { shards: 2 })],
     ["bfloat16", () => writeWeights(folder, weights(), { dtype: "bfloat16" })],
     ["float16", () => writeWeights(folder, weights(), { dtype: "float16" })],
     [
-      "with the language model's head",
-      () => writeWeights(folder, weights({ "lm_head.weight": { shape: [1, 3], values: Float32Array.of(1, 2, 3) } })),
-    ],
-    [
-      "value_head.safetensors without bias in effect",
+      "value_head.safetensors with a bias of 0",
       () => {
         writeWeights(folder, backbone, { dtype: "bfloat16" });
         writeValueHead(0);
@@ -135,14 +145,14 @@ describe("the same weights in another form have the same score", () => {
   ])("%s", (_, write) => {
     const reward = expected();
     write();
-    expect(score()).toBe(reward);
+    expect(difference(score(), reward)).toBeLessThan(1e-6);
   });
 
   test("the bias of the value head is added", () => {
     const reward = expected();
     writeWeights(folder, backbone);
     writeValueHead(0.375);
-    expect(score()).toBe(Math.fround(reward + 0.375));
+    expect(difference(score(), reward + 0.375)).toBeLessThan(1e-6);
   });
 
   test("config.json of transformers 5", () => {
@@ -160,15 +170,15 @@ describe("the same weights in another form have the same score", () => {
   test.each<Dtype>(["float32", "bfloat16", "float16"])("owned, from %s", (dtype) => {
     const reward = expected();
     writeWeights(folder, weights(), { dtype });
-    expect(score(placement("cpu", "float32", "owned"))).toBe(reward);
+    expect(difference(score(placement("cpu", "float32", "owned")), reward)).toBeLessThan(1e-6);
   });
 
   test("computed in bfloat16, mapped or owned", () => {
     const reward = expected();
     writeWeights(folder, weights(), { dtype: "bfloat16" });
     const mapped = score(placement("cpu", "bfloat16", "mapped"));
-    expect(score(placement("cpu", "bfloat16", "owned"))).toBe(mapped);
-    expect(Math.abs(mapped - reward)).toBeLessThan(0.1 * Math.abs(reward));
+    expect(difference(score(placement("cpu", "bfloat16", "owned")), mapped)).toBeLessThan(0.02);
+    expect(difference(mapped, reward)).toBeLessThan(0.1);
   });
 });
 

@@ -65,10 +65,9 @@ export function smartResize(height: number, width: number, { minPixels, maxPixel
   return rounded;
 }
 
-/** Python's `round`: a half goes to the even neighbour. For numbers that are not negative. */
-function roundHalfToEven(value: number): number {
+/** Python's `round` and torch's: a half goes to the even neighbour. For numbers that are not negative. */
+export function roundHalfToEven(value: number): number {
   const below = Math.floor(value);
   const rest = value - below;
-  if (rest !== 0.5) return Math.round(value);
-  return below % 2 === 0 ? below : below + 1;
+  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
 }

@@ -13,7 +13,14 @@ import { openVideo } from "../../media/video.ts";
 import { clamp, permute, round, scope, tensorFrom, toDtype, upsampleBicubic2dAa } from "../../torch/index.ts";
 import type { VideoPart } from "../conversation.ts";
 import { type PixelRange, prepareImage } from "./image-process.ts";
-import { defaultMaxPixels, defaultMinPixels, imageFactor, type Size, smartResize } from "./smart-resize.ts";
+import {
+  defaultMaxPixels,
+  defaultMinPixels,
+  imageFactor,
+  roundHalfToEven,
+  type Size,
+  smartResize,
+} from "./smart-resize.ts";
 
 /** Frames that one step in time of the model covers: `temporal_patch_size`. Videos have whole steps. */
 const frameFactor = 2;
@@ -219,13 +226,6 @@ function spread(first: number, last: number, count: number): number[] {
         : Math.fround(last - Math.fround(step * (count - 1 - index))),
     ),
   );
-}
-
-/** Python's and torch's `round`, for numbers that are not negative. */
-function roundHalfToEven(value: number): number {
-  const below = Math.floor(value);
-  const rest = value - below;
-  return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
 }
 
 /** torchvision's antialiased bicubic resize of uint8: through float32, clamped and rounded. */
