@@ -5,7 +5,7 @@
  * that cannot be seen (another machine or container on the same disk), when nobody has touched it for a while. That
  * while is measured by the waiter's own clock, so clocks need not agree.
  */
-import { mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,6 +14,8 @@ import { readJson, readText } from "./files.mjs";
 
 const touchEvery = 5_000; // milliseconds
 const pollEvery = 200;
+const stealEvery = 10;
+const oldGuard = 10_000;
 
 /**
  * Does the work while holding the lock, waiting for it first.
@@ -55,6 +57,7 @@ async function acquire(path, patience) {
     }
     if (now !== "" && (holderIsGone(path) || performance.now() - since > patience)) {
       steal(path, now);
+      await sleep(stealEvery);
       continue;
     }
     if (!told) {
@@ -101,21 +104,25 @@ function holderIsGone(path) {
 }
 
 /**
- * Takes a dead holder's lock away. Two waiters may try at once: moving it aside first shows whether it is still the
- * one that was judged dead; a living one is put back.
+ * Takes a dead holder's lock away. One waiter at a time, behind a guard, so that what is removed is still what was
+ * judged dead: a lock that another waiter has made meanwhile stays. The guard stands for an instant; one that is older
+ * was left by a process killed in that instant.
  *
  * @param {string} path
  * @param {string} judged its state when it was judged
  */
 function steal(path, judged) {
-  const aside = `${path}.${process.pid}`;
-  try {
-    renameSync(path, aside);
-  } catch {
-    return; // another waiter was faster
+  const guard = `${path}.steal`;
+  if (!create(guard)) {
+    const age = Date.now() - (statSync(guard, { throwIfNoEntry: false })?.mtimeMs ?? Date.now());
+    if (age > oldGuard) rmSync(guard, { force: true });
+    return;
   }
-  if (state(aside) === judged) rmSync(aside, { force: true });
-  else renameSync(aside, path);
+  try {
+    if (state(path) === judged) rmSync(path, { force: true });
+  } finally {
+    rmSync(guard, { force: true });
+  }
 }
 
 /** @param {string} path */

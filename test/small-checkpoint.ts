@@ -108,9 +108,6 @@ export function backboneShapes(sizes: Sizes): Map<string, readonly number[]> {
   return shapes;
 }
 
-export const headShapes = (sizes: Sizes): Map<string, readonly number[]> =>
-  new Map([["v_head.summary.weight", [1, sizes.hidden]]]);
-
 export interface Weight {
   readonly shape: readonly number[];
   readonly values: Float32Array;

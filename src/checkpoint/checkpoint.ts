@@ -148,8 +148,11 @@ function assertFits(slots: ReadonlyMap<string, Slot>, tensors: ReadonlyMap<strin
   const misshapen: string[] = [];
   for (const [name, slot] of slots) {
     const found = tensors.get(name);
-    if (found && found.shape.join() !== slot.shape.join()) {
+    if (!found) continue;
+    if (found.shape.join() !== slot.shape.join()) {
       misshapen.push(`${name} is [${found.shape.join(", ")}], expected [${slot.shape.join(", ")}]`);
+    } else if (!found.dtype.includes("float")) {
+      misshapen.push(`${name} is ${found.dtype}, expected floating point numbers`);
     }
   }
   if (missing.length + unexpected.length + misshapen.length === 0) return;

@@ -15,7 +15,6 @@ import { rawSafetensors, safetensors, safetensorsHeader } from "../../test/safet
 import {
   backboneShapes,
   configOf,
-  headShapes,
   randomWeights,
   type Sizes,
   smallSizes,
@@ -39,9 +38,9 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 const backbone = randomWeights(backboneShapes(smallSizes), 1);
-const head = randomWeights(headShapes(smallSizes), 2).get("v_head.summary.weight") ?? {
-  shape: [],
-  values: new Float32Array(),
+const head: Weight = {
+  shape: [1, smallSizes.hidden],
+  values: Float32Array.from({ length: smallSizes.hidden }, (_, i) => (i - 7) / 8),
 };
 const weights = (more: Record<string, Weight> = {}): Map<string, Weight> =>
   new Map([...backbone, ...Object.entries({ "score.weight": head, ...more })]);
@@ -342,7 +341,7 @@ describe("memory", () => {
     const oneTensor = (sizes.hidden * sizes.intermediate * 2) / 1e6; // as it is stored
     expect(anonymous() - before).toBeLessThan(oneTensor);
     expect(rewardOf(model)).toBe(0);
-    expect(anonymous() - before).toBeLessThan(3 * oneTensor); // one in float32, and what a pass leaves to be reused
+    expect(anonymous() - before).toBeLessThan(2 * oneTensor + 16); // one in float32, and what a pass itself leaves
     model.dispose();
   });
 });

@@ -18,7 +18,6 @@ const published = {
     normEpsilon: 1e-6,
     ropeTheta: 1e6,
     mropeSection: [16, 24, 24],
-    tieWordEmbeddings: false,
   },
   vision: {
     depth: 32,
@@ -78,7 +77,6 @@ test("fields are read, all of them", () => {
       normEpsilon: 1e-6,
       ropeTheta: 5000,
       mropeSection: [1, 1, 2],
-      tieWordEmbeddings: true,
     },
     vision: {
       ...published.vision,
@@ -138,7 +136,6 @@ test("defaults are those of transformers", () => {
     max_position_embeddings: config.text.maxPositions,
     rms_norm_eps: config.text.normEpsilon,
     rope_theta: config.text.ropeTheta,
-    tie_word_embeddings: config.text.tieWordEmbeddings,
   }).toEqual(defaults.text);
   const { vision } = config;
   expect({

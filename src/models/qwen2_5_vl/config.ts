@@ -41,7 +41,6 @@ const textSchema = z.object({
   max_position_embeddings: positive.default(32_768),
   rms_norm_eps: z.number().positive().default(1e-5),
   use_sliding_window: z.boolean().nullish(),
-  tie_word_embeddings: z.boolean().optional(),
   rope_theta: z.number().positive().optional(),
   rope_scaling: ropeSchema.nullish(), // transformers 4
   rope_parameters: ropeSchema.nullish(), // transformers 5
@@ -53,7 +52,6 @@ const topSchema = z.looseObject({
   vision_config: visionSchema,
   image_token_id: z.int().nonnegative(),
   video_token_id: z.int().nonnegative(),
-  tie_word_embeddings: z.boolean().optional(),
   quantization_config: z.unknown().optional(),
 });
 
@@ -84,7 +82,6 @@ export interface TextConfig {
   readonly ropeTheta: number;
   /** How many frequency pairs turn by time, height and width. */
   readonly mropeSection: readonly [number, number, number];
-  readonly tieWordEmbeddings: boolean;
 }
 
 export interface Qwen25VLConfig {
@@ -157,7 +154,6 @@ export function parseConfig(json: unknown, file: string): Qwen25VLConfig {
       normEpsilon: text.rms_norm_eps,
       ropeTheta: rope?.rope_theta ?? text.rope_theta ?? 1e6,
       mropeSection: [time, height, width],
-      tieWordEmbeddings: top.tie_word_embeddings ?? text.tie_word_embeddings ?? false,
     },
     vision: {
       depth: vision.depth,

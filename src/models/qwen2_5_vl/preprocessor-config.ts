@@ -48,8 +48,7 @@ export function loadPreprocessorConfig(folder: string): PreprocessorConfig {
       `${folder} has neither preprocessor_config.json nor processor_config.json: how large pictures may be is not known.`,
     );
   }
-  const json = readJson(file);
-  const result = schema.safeParse(imageProcessorOf(json));
+  const result = schema.safeParse(imageProcessorOf(readJson(file), file));
   if (!result.success) {
     const [issue] = result.error.issues;
     throw new VlRewardError("config_invalid", `${file}: ${issue?.path.join(".") || "the file"}: ${issue?.message}.`);
@@ -68,6 +67,8 @@ export function loadPreprocessorConfig(folder: string): PreprocessorConfig {
 }
 
 /** processor_config.json holds the image processor's fields under a key of their own. */
-function imageProcessorOf(json: unknown): unknown {
-  return typeof json === "object" && json !== null && "image_processor" in json ? json.image_processor : json;
+function imageProcessorOf(json: unknown, file: string): unknown {
+  if (typeof json === "object" && json !== null && "image_processor" in json) return json.image_processor;
+  if (path.basename(file) === "preprocessor_config.json") return json;
+  throw new VlRewardError("config_invalid", `${file}: expected an image_processor with the pictures' sizes.`);
 }

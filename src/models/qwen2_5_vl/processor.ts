@@ -69,11 +69,15 @@ export class Processor {
   static async load(folder: string, config: Qwen25VLConfig, limits: PixelLimits): Promise<Processor> {
     const [tokenizer, template] = await Promise.all([Tokenizer.load(folder), ChatTemplate.load(folder)]);
     const pictures = loadPreprocessorConfig(folder);
-    if (pictures.patchSize !== config.vision.patchSize || pictures.mergeSize !== config.vision.spatialMergeSize) {
+    const { patchSize, spatialMergeSize, temporalPatchSize } = config.vision;
+    const [cut, expected] = [
+      [pictures.patchSize, pictures.mergeSize, pictures.temporalPatchSize],
+      [patchSize, spatialMergeSize, temporalPatchSize],
+    ].map(([patch, merge, frames]) => `patches of ${patch} over ${frames} frames, merged by ${merge}`);
+    if (cut !== expected) {
       throw new VlRewardError(
         "config_invalid",
-        `${folder}: the preprocessor cuts patches of ${pictures.patchSize} merged by ${pictures.mergeSize}, the model ` +
-          `expects ${config.vision.patchSize} merged by ${config.vision.spatialMergeSize}.`,
+        `${folder}: the preprocessor cuts ${cut}, the model expects ${expected}.`,
       );
     }
     return new Processor(tokenizer, template, pictures, config, limits);
