@@ -8,5 +8,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // Two test files run at once; threads of libtorch on top of them would only wait for each other.
+    env: { OMP_NUM_THREADS: "1" },
   },
 });

@@ -12,6 +12,8 @@ export const flags = [
   ..."-std=c++20 -O2 -fPIC -fexceptions -frtti -Wall -Wextra".split(" "),
   "-DNAPI_CPP_EXCEPTIONS",
   "-DNAPI_VERSION=9",
+  // A thread that is ended within a call takes no exception any more; without this the process would abort.
+  "-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
 ];
 
 /** g++ takes about 1 GB for a file that includes libtorch's headers, so not one per core. */

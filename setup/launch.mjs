@@ -1,6 +1,7 @@
 /**
  * @file From setup to the program, in one process: signals, exit codes and standard streams are the program's own.
  */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { sayError } from "./console.mjs";
@@ -22,7 +23,10 @@ export async function setUp() {
  * @param {readonly string[]} args
  */
 export async function launch(args) {
-  await setUp();
+  const program = join(here.root, "dist", "cli", "main.js");
+  // The doctor is for machines on which setup fails.
+  if (args[0] === "doctor" && existsSync(program)) await ensure(here).catch(sayError);
+  else await setUp();
   process.argv.splice(1, Number.POSITIVE_INFINITY, join(here.root, "bin", "vl-reward.mjs"), ...args);
-  await import(pathToFileURL(join(here.root, "dist", "cli", "main.js")).href);
+  await import(pathToFileURL(program).href);
 }

@@ -1,5 +1,5 @@
 /**
- * @file `npm test`: sets up what is missing, then lint, layers, types, build and tests. All of them run, and the end
+ * @file `npm test`: sets up what is missing, then lint, layers, build, types and tests. All of them run, and the end
  * says which failed. Arguments go to vitest: `npm test -- src/media`.
  */
 import { spawnSync } from "node:child_process";
@@ -22,8 +22,8 @@ const steps = [
   ["addon", () => ensureAddon(here)],
   ["lint", () => tool("@biomejs/biome/bin/biome", "ci", ...colors, ".")],
   ["layers", () => tool("dependency-cruiser/bin/dependency-cruise.mjs", "src")],
+  ["build", () => ensureDist(here)], // before the types: tests import the package by its name
   ["types", () => tool("typescript/bin/tsc", "-p", ".")],
-  ["build", () => ensureDist(here)],
   ["tests", () => tool("vitest/vitest.mjs", "run", ...reporters, ...process.argv.slice(2))],
 ];
 

@@ -39,6 +39,7 @@ export const errorCodes = {
   offline: "a file is not in the cache and the network is switched off",
   native_unavailable: "the native addon or libtorch is missing; setup has to run",
   device_unavailable: "the device that was asked for is not there",
+  engine_closed: "the scoring engine was closed before it was done",
   // Programming errors inside the tensor library.
   operator_failed: "libtorch refused the arguments of an operator",
   use_after_dispose: "a tensor was used after it was freed",

@@ -5,7 +5,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { VlRewardError } from "../errors.ts";
-import { type DownloadOptions, downloadModel } from "./hub.ts";
+import type { DownloadOptions } from "./hub.ts";
 import { exists } from "./hub-cache.ts";
 import { hubSettings } from "./hub-settings.ts";
 
@@ -45,6 +45,7 @@ export async function locateModel(model: string, options: LocateOptions): Promis
   }
   checkRevision(revision);
   try {
+    const { downloadModel } = await import("./hub.ts"); // not needed for a folder, which starts sooner without
     return await downloadModel(name.id, revision, await hubSettings(process.env), options);
   } catch (error) {
     if (error instanceof VlRewardError && (error.code === "model_not_found" || error.code === "offline")) {

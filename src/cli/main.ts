@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import { VlRewardError } from "../errors.ts";
 import { addDemoCommand } from "./demo.ts";
+import { addDoctorCommand } from "./doctor.ts";
 import { addScoreCommand } from "./score.ts";
 
 const { version }: { version: string } = JSON.parse(
@@ -22,6 +23,7 @@ const program = new Command("vl-reward")
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "vl-reward: ")) });
 addScoreCommand(program);
 addDemoCommand(program);
+addDoctorCommand(program);
 
 try {
   await program.parseAsync();

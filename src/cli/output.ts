@@ -2,7 +2,9 @@
  * @file Files of a run, opened before a model is loaded so that a wrong path fails at once, and written line by line.
  */
 
-import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, rmSync, write } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { VlRewardError } from "../errors.ts";
 
 /**
@@ -62,17 +64,19 @@ export function emptyFile(fd: number): void {
 /** Whoever read the output has closed it, as `head` does. */
 export class ReaderGone extends Error {}
 
+const writeBytes = promisify(write);
+
 /**
- * Writes a whole line and returns when the system has it. One call writes one line, so that an interruption between
- * two calls leaves whole lines only.
+ * Writes a whole line; resolves when the system has it. A run that is interrupted waits for that, so that whole lines
+ * stand in its output. While a pipe's reader is slow, the thread stays free.
  *
- * @throws ReaderGone, or VlRewardError `output_unwritable`, as when the disk is full
+ * Rejects with ReaderGone, or VlRewardError `output_unwritable`, as when the disk is full.
  */
-export function writeLine(fd: number, line: string): void {
+export async function writeLine(fd: number, line: string): Promise<void> {
   const bytes = Buffer.from(line, "utf8");
   for (let written = 0; written < bytes.length; ) {
     try {
-      written += writeSync(fd, bytes, written);
+      written += (await writeBytes(fd, bytes, written)).bytesWritten;
     } catch (error) {
       const code = error instanceof Error && "code" in error ? error.code : undefined;
       if (code === "EPIPE") throw new ReaderGone();
@@ -81,8 +85,7 @@ export function writeLine(fd: number, line: string): void {
           cause: error,
         });
       }
-      // A pipe that another program has set to non-blocking is full: wait for its reader.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      await sleep(10); // a pipe that another program has set to non-blocking is full
     }
   }
 }

@@ -1,7 +1,5 @@
 /**
  * @file The road of a run: lines -> records -> groups -> the engine -> results, in the order of the lines.
- *
- * The engine sees only sound records and may read ahead; a bad record's result waits only for the records before it.
  */
 
 import type { Line } from "../data/json-lines.ts";
@@ -9,55 +7,37 @@ import { type PreferenceRecord, type ReadRecord, readRecord } from "../data/reco
 import { errorResult, type Result, scoreResult } from "../data/result.ts";
 import { VlRewardError } from "../errors.ts";
 import type { Message } from "../models/conversation.ts";
-import type { Group, GroupResult, RewardEngine } from "../reward/engine.ts";
-
-interface Slot {
-  readonly line: Line;
-  result?: Result;
-}
+import { type RewardEngine, readAhead } from "../reward/engine.ts";
+import type { Group, GroupResult } from "../reward/group.ts";
+import { inOrder } from "../reward/in-order.ts";
 
 /**
- * Scores all lines.
+ * Scores all lines; a bad record's line gives its error. Rejects with the signal's reason, and where `lines` or `emit` do.
  *
  * @param baseFolder where relative paths inside the records start
- * @param emit called once for each line, in order, as soon as the line and all before it are done
+ * @param emit called once for each line, in order, as soon as the line and all before it are done; `endByte` is the line's
  */
 export async function scoreRecords(
   lines: AsyncIterable<Line>,
   engine: RewardEngine,
   baseFolder: string,
-  emit: (result: Result, line: Line) => void,
+  signal: AbortSignal,
+  emit: (result: Result, endByte: number) => Promise<void> | void,
 ): Promise<void> {
-  const unwritten: Slot[] = []; // in the order of the lines
-  const inEngine: { slot: Slot; id: ReadRecord["id"]; record: PreferenceRecord }[] = [];
-
-  const settle = (slot: Slot, result: Result) => {
-    slot.result = result;
-    for (let head = unwritten[0]; head?.result !== undefined; head = unwritten[0]) {
-      unwritten.shift();
-      emit(head.result, head.line);
-    }
+  const scoreLine = async (line: Line, ended: AbortSignal): Promise<{ result: Result; endByte: number }> => {
+    const { endByte } = line;
+    const read = readLine(line);
+    if ("error" in read) return { result: errorResult(read.id, read.error), endByte };
+    const scored = await engine.scoreGroup(groupOf(read.record, baseFolder), { signal: ended });
+    return { result: resultOf(read.id, read.record, scored), endByte };
   };
-
-  async function* groups(): AsyncGenerator<Group> {
-    for await (const line of lines) {
-      const slot: Slot = { line };
-      unwritten.push(slot);
-      const read = readLine(line);
-      if ("error" in read) {
-        settle(slot, errorResult(read.id, read.error));
-      } else {
-        inEngine.push({ slot, ...read });
-        yield groupOf(read.record, baseFolder);
-      }
-    }
-  }
-
-  for await (const scored of engine.score(groups())) {
-    const entry = inEngine.shift();
-    if (entry === undefined) throw new Error("the engine gave more results than it was given groups");
-    settle(entry.slot, resultOf(entry.id, entry.record, scored));
-  }
+  const results = inOrder(lines, scoreLine, {
+    ahead: readAhead.groups,
+    weight: ({ content }) => (typeof content === "string" ? content.length : 0),
+    maxWeight: readAhead.characters,
+    signal,
+  });
+  for await (const { result, endByte } of results) await emit(result, endByte);
 }
 
 function readLine({ number, content }: Line): ReadRecord {

@@ -1,17 +1,16 @@
 /**
- * @file `vl-reward score`: flags, the files of the run, signals and progress. The work is done in score-thread.ts.
+ * @file `vl-reward score`: flags, the files of the run, signals and exit codes. score-run.ts does the work.
  */
 
-import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { dirname, resolve } from "node:path";
 import { isatty } from "node:tty";
-import { Worker } from "node:worker_threads";
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { VlRewardError } from "../errors.ts";
-import { emptyFile, OutputFile, openInput, unreadable, writeLine } from "./output.ts";
+import { memoryBudget } from "../reward/memory.ts";
+import { emptyFile, OutputFile, openInput, ReaderGone, writeLine } from "./output.ts";
 import { Progress } from "./progress.ts";
-import type { RunStats, ScoreTask, ThreadMessage } from "./score-thread.ts";
+import { type RunStats, runScore } from "./score-run.ts";
 
 // File descriptors by number: merely touching process.stdout would make its pipe non-blocking.
 const [standardInput, standardOutput, standardError] = [0, 1, 2];
@@ -40,13 +39,15 @@ export function addScoreCommand(program: Command): void {
     .option("--revision <revision>", "branch, tag or commit of a hub model")
     .option("--output <file>", "write results here instead of standard output")
     .addOption(
-      new Option("--dtype <type>", "precision to compute in")
-        .choices(["float32", "bfloat16"] as const)
+      new Option("--dtype <type>", "precision to compute in; auto takes what is faster here")
+        .choices(["auto", "float32", "bfloat16"] as const)
         .default("float32" as const),
     )
     .option("--device <device>", "auto, cpu, cuda or cuda:N", readDevice, "auto")
     .option("--min-pixels <n>", "enlarge pictures with fewer pixels", readCount)
     .option("--max-pixels <n>", "reduce pictures with more pixels", readCount)
+    .option("--memory <amount>", "what the run may hold, such as 16GB (default: most of what is free)")
+    .option("--feature-cache <folder>", "keep what was seen in pictures here, for later runs")
     .option("--stats <file>", "write counts, times and memory here as JSON")
     .addHelpText("after", examples)
     .action(async (input, flags) => {
@@ -58,10 +59,12 @@ interface ScoreFlags {
   readonly model: string;
   readonly revision?: string | undefined;
   readonly output?: string | undefined;
-  readonly dtype: "float32" | "bfloat16";
+  readonly dtype: "auto" | "float32" | "bfloat16";
   readonly device: string;
   readonly minPixels?: number | undefined;
   readonly maxPixels?: number | undefined;
+  readonly memory?: string | undefined;
+  readonly featureCache?: string | undefined;
   readonly stats?: string | undefined;
 }
 
@@ -75,6 +78,7 @@ async function score(input: string, flags: ScoreFlags): Promise<number> {
   if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {
     throw new VlRewardError("usage", `--min-pixels ${minPixels} is larger than --max-pixels ${maxPixels}.`);
   }
+  const memory = flags.memory === undefined ? undefined : memoryBudget(flags.memory);
   const inputFile = openInput(input);
   const opened: OutputFile[] = [];
   const open = (path: string) => {
@@ -82,107 +86,73 @@ async function score(input: string, flags: ScoreFlags): Promise<number> {
     opened.push(file);
     return file.fd;
   };
+  let progress: Progress | undefined;
   try {
-    const output = flags.output === undefined ? undefined : open(flags.output);
+    const output = flags.output === undefined ? standardOutput : open(flags.output);
     const stats = flags.stats === undefined ? undefined : open(flags.stats);
-    const run = await inThread(
-      {
-        model: flags.model,
-        revision: flags.revision,
-        dtype: flags.dtype,
-        device: flags.device,
-        pixelLimits: { ...(minPixels && { minPixels }), ...(maxPixels && { maxPixels }) },
-        input: inputFile,
-        baseFolder: inputFile === standardInput ? process.cwd() : dirname(resolve(input)),
-        output: output ?? standardOutput,
-        overwrite: output !== undefined,
-      },
-      fstatSync(inputFile).size,
-    );
-    if (run === "readerGone") return 0;
+    const task = {
+      model: flags.model,
+      revision: flags.revision,
+      dtype: flags.dtype,
+      device: flags.device,
+      ...(memory !== undefined && { memory }),
+      ...(flags.featureCache !== undefined && { featureFolder: flags.featureCache }),
+      pixelLimits: { ...(minPixels && { minPixels }), ...(maxPixels && { maxPixels }) },
+      input: inputFile,
+      baseFolder: inputFile === standardInput ? process.cwd() : dirname(resolve(input)),
+      output,
+      overwrite: output !== standardOutput,
+    };
+    progress = new Progress(isatty(standardError) && !isatty(output));
+    const run = await runScore(task, progress, listenForInterrupts());
     if (stats !== undefined) {
       emptyFile(stats);
-      writeLine(stats, statsText(run));
+      await writeLine(stats, statsText(run));
     }
     return run.failed > 0 ? 1 : 0;
   } catch (error) {
+    progress?.clear();
+    if (error instanceof ReaderGone) return 0;
+    if (error instanceof Interrupted) return error.exitCode;
     for (const file of opened) file.discardEmpty();
     throw error;
   }
 }
 
-/** @param inputSize bytes; 0 when unknown, as for a pipe */
-async function inThread(task: ScoreTask, inputSize: number): Promise<RunStats | "readerGone"> {
-  const progress = new Progress(isatty(standardError) && !isatty(task.output));
-  const readsStdin = task.input === standardInput;
-  const thread = new Worker(new URL("./score-thread.js", import.meta.url), { workerData: task, stdin: readsStdin });
-  const release = onInterrupt(thread, progress);
+/** Ctrl-C, or SIGTERM. */
+class Interrupted extends Error {
+  readonly exitCode: number;
 
-  try {
-    return await new Promise((resolve, reject) => {
-      thread.on("message", (message: ThreadMessage) => {
-        switch (message.kind) {
-          case "say":
-            return progress.say(message.line);
-          case "download":
-            return progress.download(message.done, message.total);
-          case "loaded":
-            return progress.begin();
-          case "progress":
-            return progress.update({ ...message, share: inputSize > 0 ? message.bytes / inputSize : undefined });
-          case "done":
-            progress.end({ ...message.stats, share: 1 });
-            return resolve(message.stats);
-          case "readerGone":
-            progress.clear();
-            return resolve("readerGone");
-          case "failed":
-            progress.clear();
-            return reject(new VlRewardError(message.code, message.message));
-        }
-      });
-      thread.on("error", reject);
-      if (readsStdin && thread.stdin !== null) {
-        process.stdin.on("error", (cause) => reject(unreadable(cause))).pipe(thread.stdin);
-      }
-      thread.on("exit", (code) => reject(new Error(`the scoring thread ended early, with code ${code}`)));
-    });
-  } finally {
-    release();
+  constructor(signal: "SIGINT" | "SIGTERM") {
+    super(`interrupted by ${signal}`);
+    this.exitCode = 128 + constants.signals[signal];
   }
 }
 
 /**
- * Ends the process on Ctrl-C with 128 + the signal's number. The thread is stopped between two of its steps, so that
- * the output ends with a whole line; if a step lasts long, or the output's reader has stopped reading, the signal's
- * own way ends the process, as a second Ctrl-C does.
- *
- * @returns a function that gives the signals back
+ * Listens for Ctrl-C and SIGTERM. Either aborts the run, which then ends its output with a whole line; if that lasts
+ * long, because a step of the arithmetic does or the output's reader has stopped reading, the signal's own way ends the
+ * process, as a second Ctrl-C does.
  */
-function onInterrupt(thread: Worker, progress: Progress): () => void {
+function listenForInterrupts(): AbortSignal {
   const patience = 2000; // milliseconds
-  const handlers = (["SIGINT", "SIGTERM"] as const).map((signal) => {
-    const stop = () => {
-      progress.clear();
-      thread.removeAllListeners("exit");
-      setTimeout(() => process.kill(process.pid, signal), patience);
-      void thread.terminate().then(() => process.exit(128 + constants.signals[signal]));
-    };
-    process.once(signal, stop);
-    return () => process.off(signal, stop);
-  });
-  return () => {
-    for (const release of handlers) release();
-  };
+  const run = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      setTimeout(() => process.kill(process.pid, signal), patience).unref();
+      run.abort(new Interrupted(signal));
+    });
+  }
+  return run.signal;
 }
 
-function statsText({ seconds, ...counts }: RunStats): string {
+function statsText({ seconds, caches, ...counts }: RunStats): string {
   const peak = process.resourceUsage().maxRSS / 1024; // KiB to MiB
   const rounded = Object.entries({ ...seconds, total: performance.now() / 1000 }).map(([name, value]) => [
     name,
     Number(value.toFixed(3)),
   ]);
-  const stats = { ...counts, seconds: Object.fromEntries(rounded), peak_rss_mb: Number(peak.toFixed(1)) };
+  const stats = { ...counts, seconds: Object.fromEntries(rounded), peak_rss_mb: Number(peak.toFixed(1)), caches };
   return `${JSON.stringify(stats, null, 2)}\n`;
 }
 

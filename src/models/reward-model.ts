@@ -4,9 +4,21 @@
  */
 import path from "node:path";
 import { fillSlots, listTensors, readJson, type StoredTensor } from "../checkpoint/checkpoint.ts";
+import { fingerprintTensors } from "../checkpoint/fingerprint.ts";
 import { VlRewardError } from "../errors.ts";
 import { Module, Parameter, type Placement } from "../nn/index.ts";
-import { add, mul, narrow, scope, sumAlong, type Tensor, toDtype } from "../torch/index.ts";
+import {
+  add,
+  bytesPerElement,
+  type Device,
+  type Dtype,
+  mul,
+  narrow,
+  scope,
+  sumAlong,
+  type Tensor,
+  toDtype,
+} from "../torch/index.ts";
 import { parseConfig, type Qwen25VLConfig } from "./qwen2_5_vl/config.ts";
 import { publishedName, Qwen25VL, type Sequence } from "./qwen2_5_vl/model.ts";
 
@@ -33,13 +45,15 @@ export class RewardModel extends Module {
   readonly head: RewardHead;
   readonly config: Qwen25VLConfig;
   readonly #place: Placement;
+  readonly #tensors: ReadonlyMap<string, StoredTensor>;
 
-  private constructor(config: Qwen25VLConfig, place: Placement, options: { headBias: boolean }) {
+  private constructor(config: Qwen25VLConfig, tensors: ReadonlyMap<string, StoredTensor>, place: Placement) {
     super();
     this.config = config;
     this.#place = place;
+    this.#tensors = tensors;
     this.backbone = new Qwen25VL(config);
-    this.head = new RewardHead(config.text.hiddenSize, { bias: options.headBias });
+    this.head = new RewardHead(config.text.hiddenSize, { bias: tensors.has("head.bias") });
   }
 
   /**
@@ -51,7 +65,7 @@ export class RewardModel extends Module {
     const config = parseConfig(readJson(file), file);
     const tensors = renamed(listTensors(folder));
     assertHasHead(tensors, folder);
-    const model = new RewardModel(config, place, { headBias: tensors.has("head.bias") });
+    const model = new RewardModel(config, tensors, place);
     try {
       fillSlots(new Map(model.namedParameters()), tensors, (slot, tensor) => slot.assign(tensor, place));
     } catch (error) {
@@ -62,8 +76,26 @@ export class RewardModel extends Module {
   }
 
   /** The device that holds the weights. */
-  get device(): string {
+  get device(): Device {
     return this.#place.device;
+  }
+
+  /** What the arithmetic runs in. */
+  get dtype(): Dtype {
+    return this.#place.dtype;
+  }
+
+  /** What the weights take as they are stored. */
+  get bytes(): number {
+    return [...this.#tensors.values()].reduce(
+      (sum, { shape, dtype }) => sum + shape.reduce((product, length) => product * length, bytesPerElement(dtype)),
+      0,
+    );
+  }
+
+  /** Tells these weights from others: a hash over the tensors whose names begin so, as they are stored. */
+  fingerprint(prefix: string): string {
+    return fingerprintTensors(this.#tensors, (name) => name.startsWith(prefix));
   }
 
   /** As a checkpoint names them: the backbone's without a prefix, the head's under "head.". */

@@ -1,5 +1,6 @@
 /** @file Neural network building blocks on the tensor library; they know no model. */
 
+export { gelu, swiglu } from "./activations.ts";
 export { Embedding, GELU, Linear, RMSNorm, SwiGLU } from "./layers.ts";
 export { Module } from "./module.ts";
 export { Converter, Parameter, type Placement, placement } from "./parameter.ts";

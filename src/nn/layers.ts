@@ -1,5 +1,6 @@
 /** @file The layers that a transformer is made of. Names and parameter shapes are PyTorch's. */
-import { embedding, gelu, linear, mul, rmsNorm, silu, type Tensor, toDtype } from "../torch/index.ts";
+import { embedding, linear, rmsNorm, type Tensor, toDtype } from "../torch/index.ts";
+import { gelu, swiglu } from "./activations.ts";
 import { Module } from "./module.ts";
 import { Parameter } from "./parameter.ts";
 
@@ -72,6 +73,6 @@ export class SwiGLU extends Module {
 
   /** [..., width] -> [..., width] */
   forward(x: Tensor): Tensor {
-    return this.downProj.forward(mul(silu(this.gateProj.forward(x)), this.upProj.forward(x)));
+    return this.downProj.forward(swiglu(this.gateProj.forward(x), this.upProj.forward(x)));
   }
 }

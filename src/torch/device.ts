@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { VlRewardError } from "../errors.ts";
-import { native, nativeBuild, translated } from "./native.ts";
+import { type NativeBuild, native, nativeBuild, translated } from "./native.ts";
 import type { Device } from "./tensor.ts";
 
 let cudaDevices: number | undefined;
@@ -47,4 +47,19 @@ export function threadCount(): number {
 /** Throws `operator_failed` for a count below one. */
 export function setThreadCount(count: number): void {
   translated(() => native().setThreads(count));
+}
+
+/** The version of the libtorch that is loaded, e.g. "2.13.0+cu130". */
+export function libtorchVersion(): string {
+  return nativeBuild().torch.version;
+}
+
+/** Which libtorch the addon was built against: its kind and where setup found it. Throws `native_unavailable`. */
+export function libtorchBuild(): NativeBuild["torch"] {
+  return nativeBuild().torch;
+}
+
+/** Every device that `chooseDevice` can choose. */
+export function listDevices(): Device[] {
+  return ["cpu", ...Array.from({ length: countCudaDevices() }, (_, index) => `cuda:${index}`)];
 }

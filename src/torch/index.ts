@@ -1,7 +1,7 @@
 /** @file The front door of the tensor library: everything above imports from here. */
 
 export * from "./autograd.ts";
-export { chooseDevice, setThreadCount, threadCount } from "./device.ts";
+export { chooseDevice, libtorchBuild, libtorchVersion, listDevices, setThreadCount, threadCount } from "./device.ts";
 export * from "./ops.ts";
 export { Generator } from "./random.ts";
 export {
@@ -16,3 +16,4 @@ export {
   Tensor,
   tensorFrom,
 } from "./tensor.ts";
+export { setTracer, type Tracer, traced } from "./trace.ts";

@@ -56,7 +56,13 @@ export interface NativeAddon {
 /** What setup wrote: which libtorch the addon was built against, and where it came from. */
 export interface NativeBuild {
   readonly addon: string;
-  readonly torch: { readonly folder: string; readonly version: string; readonly source: string };
+  readonly torch: {
+    readonly folder: string;
+    readonly version: string;
+    readonly source: string;
+    /** Whether it was built for CUDA and CUDA's libraries came with it. */
+    readonly cuda: boolean;
+  };
 }
 
 const buildFile = fileURLToPath(new URL("../../build/native.json", import.meta.url));

@@ -4,6 +4,7 @@ import { native, translated } from "./native.ts";
 import { Generator } from "./random.ts";
 import { type OperatorFunction, operatorName, resultKinds } from "./schema.ts";
 import { Tensor } from "./tensor.ts";
+import { traced } from "./trace.ts";
 
 /** Every schema that op() has been given; a test holds each against the live one. */
 export const declaredSchemas: string[] = [];
@@ -12,12 +13,13 @@ export const declaredSchemas: string[] = [];
 export function op<const S extends string>(schema: S): OperatorFunction<S> {
   declaredSchemas.push(schema);
   const kinds = resultKinds(schema);
+  const { name } = operatorName(schema);
   let operator: number | undefined;
   const call = (...values: unknown[]): unknown => {
     operator ??= resolve(schema);
     const id = operator;
     const handles = values.map(toNative);
-    const result = translated(() => native().call(id, ...handles));
+    const result = traced(name, () => translated(() => native().call(id, ...handles)), values);
     if (kinds.length === 1) return fromNative(kinds[0], result);
     return (result as unknown[]).map((item, index) => fromNative(kinds[index], item));
   };

@@ -19,6 +19,13 @@ export const gelu = op('aten::gelu(Tensor self, *, str approximate="none") -> Te
 export const round = op("aten::round(Tensor self) -> Tensor");
 export const clamp = op("aten::clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor");
 
+// In place: they return their first argument under a new handle.
+export const expInto = op("aten::exp_(Tensor(a!) self) -> Tensor(a!)");
+export const erfInto = op("aten::erf_(Tensor(a!) self) -> Tensor(a!)");
+export const mulInto = op("aten::mul_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)");
+export const divOut = op("aten::div.out(Tensor self, Tensor other, *, Tensor(a!) out) -> Tensor(a!)");
+export const addScalarInto = op("aten::add_.Scalar(Tensor(a!) self, Scalar other, Scalar alpha=1) -> Tensor(a!)");
+
 // Reductions and comparison.
 export const sum = op("aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor");
 export const sumAlong = op(
@@ -55,6 +62,9 @@ export const indexCopy = op("aten::index_copy(Tensor self, int dim, Tensor index
 export const empty = op(
   "aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor",
 );
+export const zeros = op(
+  "aten::zeros(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+);
 export const randn = op(
   "aten::randn.generator(SymInt[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
 );
@@ -65,6 +75,7 @@ export const toDevice = op(
   "aten::to.device(Tensor(a) self, Device device, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
 );
 export const copyInto = op("aten::copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)");
+export const clone = op("aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor");
 export const detach = op("aten::detach(Tensor(a) self) -> Tensor(a)");
 
 // Pictures.

@@ -5,6 +5,7 @@
  */
 import { VlRewardError } from "../errors.ts";
 import { type Handle, native, type TypedArray, translated } from "./native.ts";
+import { traced } from "./trace.ts";
 
 export type Dtype =
   | "float32"
@@ -111,7 +112,7 @@ export class Tensor implements Disposable {
   /** The elements in row-major order, read with one copy; bfloat16 and float16 as their bits. */
   toTypedArray(): TypedArray {
     const target = new arrayTypes[this.dtype](this.elements);
-    translated(() => native().readInto(this.handle, target));
+    traced("copy out", () => translated(() => native().readInto(this.handle, target)));
     return target;
   }
 
@@ -124,7 +125,7 @@ export class Tensor implements Disposable {
 
   dispose(): void {
     if (this.#handle === disposed) return;
-    native().free([this.release()]);
+    traced("free", () => native().free([this.release()]));
   }
 
   [Symbol.dispose](): void {
@@ -171,7 +172,7 @@ export function tensorFrom(
   if (!(source instanceof arrayTypes[kind])) {
     throw new VlRewardError("operator_failed", `A ${kind} tensor is made from a ${arrayTypes[kind].name}.`);
   }
-  return new Tensor(translated(() => native().fromBytes(source, shape, kind, device)));
+  return new Tensor(traced("copy in", () => translated(() => native().fromBytes(source, shape, kind, device))));
 }
 
 function dtypeOf(source: TypedArray): Dtype {
@@ -215,7 +216,7 @@ export function scope<T>(body: () => T): T {
     return result;
   } finally {
     innermost = outer;
-    if (own.size > 0) native().free([...own].map((tensor) => tensor.release()));
+    if (own.size > 0) traced("free", () => native().free([...own].map((tensor) => tensor.release())));
   }
 }
 

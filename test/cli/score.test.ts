@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -245,6 +246,15 @@ describe("streaming", () => {
     expect(await exitCode(child)).toBe(130);
   });
 
+  it("ends when interrupted while nobody reads its output", async () => {
+    const child = start("score", file("unread.jsonl", "{}\n".repeat(50_000)));
+    await once(child.stdout, "readable"); // and no more: the pipe fills up
+    await sleep(500);
+    child.kill("SIGTERM");
+    await once(child, "exit");
+    expect([child.exitCode, child.signalCode]).toEqual([null, "SIGTERM"]);
+  });
+
   it("ends quietly when the reader of its output has gone", async () => {
     const input = file("many.jsonl", "{}\n".repeat(50_000));
     const script = `"$0" bin/vl-reward.mjs score "$1" | head -n 1; exit "\${PIPESTATUS[0]}"`;
@@ -282,6 +292,7 @@ describe("files", () => {
       tokens: expect.any(Number),
       seconds: Object.fromEntries(["load", "media", "compute", "total"].map((name) => [name, expect.any(Number)])),
       peak_rss_mb: expect.any(Number),
+      caches: { features: expect.any(Object), prefixes: expect.any(Object) },
     });
     const { load, media, compute, total } = found.seconds;
     for (const part of [load, media, compute]) expect(part).toBeGreaterThanOrEqual(0);

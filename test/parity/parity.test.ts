@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import { readRecord } from "../../src/data/record.ts";
 import type { Message } from "../../src/models/conversation.ts";
-import { Processor, type Prompt } from "../../src/models/qwen2_5_vl/processor.ts";
+import type { Sequence } from "../../src/models/qwen2_5_vl/model.ts";
+import { PackedAttention } from "../../src/models/qwen2_5_vl/packed-attention.ts";
+import { Processor, type Span, type Visual } from "../../src/models/qwen2_5_vl/processor.ts";
 import { type Grid, planWindows } from "../../src/models/qwen2_5_vl/window-plan.ts";
 import { RewardModel } from "../../src/models/reward-model.ts";
 import { placement } from "../../src/nn/index.ts";
@@ -28,6 +30,28 @@ import {
 } from "../../src/torch/index.ts";
 
 const fixtures = path.join(import.meta.dirname, "../fixtures/parity");
+
+/** A whole conversation, its prefix and its one branch put together again. */
+interface Prompt {
+  readonly sequence: Sequence;
+  readonly visuals: readonly Visual[];
+}
+
+function whole(prefix: Span, branch: Span, visuals: readonly Visual[]): Prompt {
+  const [p, b] = [prefix.ids.length, branch.ids.length];
+  const positions = [0, 1, 2].flatMap((axis) => [
+    ...prefix.positions.subarray(axis * p, (axis + 1) * p),
+    ...branch.positions.subarray(axis * b, (axis + 1) * b),
+  ]);
+  return {
+    sequence: {
+      ids: Int32Array.from([...prefix.ids, ...branch.ids]),
+      positions: Int32Array.from(positions),
+      visualPlaces: Int32Array.from([...prefix.visualPlaces, ...branch.visualPlaces.map((place) => place + p)]),
+    },
+    visuals: [...prefix.visuals, ...branch.visuals].map((index) => visuals[index] as Visual),
+  };
+}
 
 interface Case {
   readonly name: string; // as the fixture's tensors are named: <id>-<answer>
@@ -108,8 +132,10 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     model = RewardModel.load(path.join(fixtures, shape), placement("cpu", "float32", "owned"));
     processor = await Processor.load(path.join(fixtures, shape), model.config, {});
     for (const { name, messages } of cases) {
-      const [prompt] = await processor.prepare(messages.slice(0, -1), messages.slice(-1), { baseFolder: fixtures });
-      if (prompt) prompts.set(name, prompt);
+      const { prefix, branches, visuals } = await processor.prepare(messages.slice(0, -1), messages.slice(-1), {
+        baseFolder: fixtures,
+      });
+      if (branches[0]) prompts.set(name, whole(prefix, branches[0], visuals));
     }
   });
 
@@ -204,11 +230,12 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
         const features = featuresOf(prompt);
         let x = model.backbone.embed(prompt.sequence, features);
         const turn = decoder.rotation(prompt.sequence.positions, x);
+        const attention = new PackedAttention([{ prefix: { start: 0, length: x.size(0) }, branches: [] }], x);
         for (const [index, layer] of decoder.layers.entries()) {
           expect(relativeError(x, expectedOf(`${name}/hidden.${index}`)), `before layer ${index}`).toBeLessThan(
             tolerance(name),
           );
-          x = layer.forward(x, turn);
+          x = layer.forward(x, turn, (q, k, v) => attention.attend(index, q, k, v));
         }
         const last = expectedOf(`${name}/hidden.${decoder.layers.length}`);
         expect(relativeError(decoder.norm.forward(x), last)).toBeLessThan(tolerance(name));

@@ -14,17 +14,9 @@ import {
   runLayers,
   SwiGLU,
 } from "../../nn/index.ts";
-import {
-  add,
-  reshape,
-  scaledDotProductAttention,
-  scope,
-  type Tensor,
-  transpose,
-  unsqueeze,
-  view,
-} from "../../torch/index.ts";
+import { add, indexSelect, reshape, scope, type Tensor, tensorFrom, view } from "../../torch/index.ts";
 import type { TextConfig } from "./config.ts";
+import { type KeyValues, PackedAttention } from "./packed-attention.ts";
 
 class Attention extends Module {
   readonly qProj: Linear;
@@ -43,23 +35,33 @@ class Attention extends Module {
     this.oProj = new Linear(config.hiddenSize, config.hiddenSize, { bias: false });
   }
 
-  /** x [tokens, hidden] -> the same; every token attends to itself and those before it. */
-  forward(x: Tensor, turn: Rotation): Tensor {
-    const heads = (projected: Tensor): Tensor => view(projected, [x.size(0), -1, this.#headWidth]);
-    // [tokens, heads, width] -> [1, heads, tokens, width]
-    const batched = (y: Tensor): Tensor => unsqueeze(transpose(y, 0, 1), 0);
-    const attended = scaledDotProductAttention(
-      batched(rotate(heads(this.qProj.forward(x)), turn)),
-      batched(rotate(heads(this.kProj.forward(x)), turn)),
-      batched(heads(this.vProj.forward(x))),
-      null,
-      0,
-      true,
-      null,
-      true,
-    );
-    return this.oProj.forward(reshape(transpose(attended, 1, 2), x.shape));
+  /** x [tokens, hidden] -> keys, turned, and values [tokens, key/value heads, width] */
+  keyValues(x: Tensor, turn: Rotation): KeyValues {
+    return { keys: rotate(this.#heads(this.kProj.forward(x)), turn), values: this.#heads(this.vProj.forward(x)) };
   }
+
+  /** x [tokens, hidden] -> queries, turned [tokens, heads, width] */
+  queries(x: Tensor, turn: Rotation): Tensor {
+    return rotate(this.#heads(this.qProj.forward(x)), turn);
+  }
+
+  /** attended [tokens, heads, width] -> [tokens, hidden] */
+  output(attended: Tensor): Tensor {
+    return this.oProj.forward(reshape(attended, [attended.size(0), -1]));
+  }
+
+  #heads(projected: Tensor): Tensor {
+    return view(projected, [projected.size(0), -1, this.#headWidth]);
+  }
+}
+
+/** Turned queries, keys and values [tokens, heads, width] -> what each query gathers, of the queries' shape. */
+type Attend = (q: Tensor, k: Tensor, v: Tensor) => Tensor;
+
+/** Some of the tokens: their indices [n] and their rotation. */
+interface Rows {
+  readonly index: Tensor;
+  readonly turn: Rotation;
 }
 
 class DecoderLayer extends Module {
@@ -76,10 +78,18 @@ class DecoderLayer extends Module {
     this.mlp = new SwiGLU(config.hiddenSize, config.intermediateSize, { bias: false });
   }
 
-  /** x [tokens, hidden] -> the same */
-  forward(x: Tensor, turn: Rotation): Tensor {
-    const attended = add(x, this.selfAttn.forward(this.inputLayernorm.forward(x), turn));
-    return add(attended, this.mlp.forward(this.postAttentionLayernorm.forward(attended)));
+  /**
+   * x [tokens, hidden] -> the same
+   *
+   * @param read only these tokens are read on: [n, hidden] comes back, of the others only keys and values are computed
+   */
+  forward(x: Tensor, turn: Rotation, attend: Attend, read?: Rows): Tensor {
+    const normed = this.inputLayernorm.forward(x);
+    const { keys, values } = this.selfAttn.keyValues(normed, turn);
+    const rows = (y: Tensor): Tensor => (read ? indexSelect(y, 0, read.index) : y);
+    const attended = attend(this.selfAttn.queries(rows(normed), read?.turn ?? turn), keys, values);
+    const mixed = add(rows(x), this.selfAttn.output(attended));
+    return add(mixed, this.mlp.forward(this.postAttentionLayernorm.forward(mixed)));
   }
 }
 
@@ -98,6 +108,8 @@ export class LanguageModel extends Module {
   }
 
   /**
+   * The plain forward of one conversation, every token attending to those before it.
+   *
    * @param x embeddings [tokens, hidden], pictures in place
    * @param positions [3, tokens] of ropeIndex
    * @returns hidden states after the final norm [tokens, hidden]
@@ -105,7 +117,36 @@ export class LanguageModel extends Module {
   forward(x: Tensor, positions: Int32Array): Tensor {
     return scope(() => {
       const turn = this.rotation(positions, x);
-      return this.norm.forward(runLayers(this.layers, x, (layer, hidden) => layer.forward(hidden, turn)));
+      const attention = new PackedAttention([{ prefix: { start: 0, length: x.size(0) }, branches: [] }], x);
+      const forward = (layer: DecoderLayer, hidden: Tensor, index: number): Tensor =>
+        layer.forward(hidden, turn, (q, k, v) => attention.attend(index, q, k, v));
+      return this.norm.forward(runLayers(this.layers, x, forward));
+    });
+  }
+
+  /**
+   * One pass over many conversations side by side. The last layer computes keys and values for all tokens, everything
+   * else only for those that are read.
+   *
+   * @param x embeddings [tokens, hidden] of the stream
+   * @param positions [3, tokens]
+   * @param rows the last token of every branch, in the order of the stream
+   * @returns their hidden states after the final norm [rows, hidden]
+   */
+  forwardPacked(x: Tensor, positions: Int32Array, attention: PackedAttention, rows: Int32Array): Tensor {
+    return scope(() => {
+      const turn = this.rotation(positions, x);
+      const index = tensorFrom(rows, [rows.length], "int32", x.device);
+      const read = {
+        index,
+        turn: { cos: indexSelect(turn.cos, 0, index), sin: indexSelect(turn.sin, 0, index) },
+      };
+      const last = this.layers.length - 1;
+      const forward = (layer: DecoderLayer, hidden: Tensor, number: number): Tensor =>
+        number < last
+          ? layer.forward(hidden, turn, (q, k, v) => attention.attend(number, q, k, v))
+          : layer.forward(hidden, turn, (q, k, v) => attention.attendLast(number, q, k, v), read);
+      return this.norm.forward(runLayers(this.layers, x, forward));
     });
   }
 

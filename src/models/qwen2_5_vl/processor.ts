@@ -3,8 +3,9 @@
  * patches of its pictures and videos. The counterpart of Qwen2_5_VLProcessor with qwen_vl_utils in front of it; docs/
  * parity.md lists the deliberate differences.
  */
+import { createHash } from "node:crypto";
 import { VlRewardError } from "../../errors.ts";
-import { decodeImage } from "../../media/image.ts";
+import type { RgbImage } from "../../media/image.ts";
 import { mediaName } from "../../media/name.ts";
 import { readMedia } from "../../media/source.ts";
 import { ChatTemplate } from "../../tokenizer/chat-template.ts";
@@ -13,24 +14,38 @@ import { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import type { ImagePart, Message, PixelLimits, VideoPart } from "../conversation.ts";
 import type { Qwen25VLConfig } from "./config.ts";
 import { type PixelRange, prepareImage } from "./image-process.ts";
-import type { Sequence } from "./model.ts";
 import { type Patches, patchify } from "./patches.ts";
 import { loadPreprocessorConfig, type PreprocessorConfig } from "./preprocessor-config.ts";
 import { ropeIndex, type VisualSpan } from "./rope-index.ts";
 import { defaultMaxPixels, defaultMinPixels } from "./smart-resize.ts";
-import { prepareVideo } from "./video-process.ts";
 import { visualTokens } from "./window-plan.ts";
 
 /** A picture or video, ready for the vision tower. */
 export interface Visual extends Patches {
+  /** Names what is seen: a hash of the patches, of their grid and of a video's pace. Equal keys have equal features. */
+  readonly key: string;
   /** Seconds between two temporal patches; 0 for a picture. */
   readonly secondsPerGrid: number;
 }
 
-/** One conversation, ready for the model. */
-export interface Prompt {
-  readonly sequence: Sequence;
-  /** In the order of their tokens. Prompts made together share the visuals that they have in common. */
+/** A stretch of a conversation's tokens. */
+export interface Span {
+  readonly ids: Int32Array; // [tokens], a placeholder for each visual token
+  readonly positions: Int32Array; // [3, tokens]
+  readonly visualPlaces: Int32Array; // [visual tokens], their indices in ids
+  /** Which of the group's visuals stand there, in order. */
+  readonly visuals: readonly number[];
+}
+
+/** Several answers to one prompt, ready for the model: plain values that can be sent to another thread. */
+export interface GroupPrompt {
+  /**
+   * All tokens up to the one that opens the answer's turn, that one included: where it ends depends on nothing in the
+   * answers, so a score cannot depend on which answers it was computed beside.
+   */
+  readonly prefix: Span;
+  /** What follows it, for each answer; never empty. */
+  readonly branches: readonly Span[];
   readonly visuals: readonly Visual[];
 }
 
@@ -46,6 +61,8 @@ export class Processor {
   readonly #pictures: PreprocessorConfig;
   readonly #config: Qwen25VLConfig;
   readonly #limits: PixelRange;
+  /** The id of the token that opens a turn. */
+  readonly #turnStart: number;
 
   private constructor(
     tokenizer: Tokenizer,
@@ -58,6 +75,7 @@ export class Processor {
     this.#template = template;
     this.#pictures = pictures;
     this.#config = config;
+    this.#turnStart = tokenizer.controlTokens.get("<|im_start|>") ?? -1;
     this.#limits = { minPixels: defaultMinPixels, maxPixels: defaultMaxPixels, ...limits };
   }
 
@@ -84,39 +102,48 @@ export class Processor {
   }
 
   /**
-   * Prepares one prompt for each branch: the conversation `prefix` followed by it. A picture of the prefix is read once.
-   * Rejects with the codes of the media room, `media_options` or `sequence_too_long`.
+   * Prepares the conversations that `prefix` makes with each of `branches`. Each picture is read once. Rejects with the
+   * codes of the media room, `media_options` or `sequence_too_long`.
    */
-  async prepare(prefix: readonly Message[], branches: readonly Message[], options: PrepareOptions): Promise<Prompt[]> {
-    const read = new Map<ImagePart | VideoPart, Visual>();
-    for (const part of mediaParts([...prefix, ...branches])) {
-      if (!read.has(part)) read.set(part, await this.#readVisual(part, options));
-    }
-    return branches.map((branch) => {
+  async prepare(
+    prefix: readonly Message[],
+    branches: readonly Message[],
+    options: PrepareOptions,
+  ): Promise<GroupPrompt> {
+    const parts = [...new Set(mediaParts([...prefix, ...branches]))];
+    const visuals: Visual[] = [];
+    for (const part of parts) visuals.push(await this.#readVisual(part, options));
+    const conversations = branches.map((branch) => {
       const messages = [...prefix, branch];
-      const visuals = mediaParts(messages)
-        .map((part) => read.get(part))
-        .filter((visual) => visual !== undefined);
-      return this.#assemble(messages, visuals);
+      return this.#assemble(
+        messages,
+        mediaParts(messages).map((part) => parts.indexOf(part)),
+        visuals,
+      );
     });
+    const [first] = conversations;
+    if (!first) throw new VlRewardError("empty_candidates", "There are no answers to score; expected at least one.");
+    const cut = first.ids.lastIndexOf(this.#turnStart) + 1;
+    return {
+      prefix: slice(first, 0, cut, visuals, this.#config.vision.spatialMergeSize),
+      branches: conversations.map((conversation) =>
+        slice(conversation, cut, conversation.ids.length, visuals, this.#config.vision.spatialMergeSize),
+      ),
+      visuals,
+    };
   }
 
-  #assemble(messages: readonly Message[], visuals: readonly Visual[]): Prompt {
+  /** A whole conversation; `used` are the indices of its visuals. */
+  #assemble(messages: readonly Message[], used: readonly number[], visuals: readonly Visual[]): Span {
     const { ids, media } = tokenizeConversation(messages, this.#tokenizer, this.#template);
-    if (media.length !== visuals.length) {
-      throw new VlRewardError(
-        "config_invalid",
-        `The chat template gave ${media.length} places for ${visuals.length} pictures and videos.`,
-      );
-    }
     const merge = this.#config.vision.spatialMergeSize;
     const expanded: number[] = [];
     const spans: VisualSpan[] = [];
     const places: number[] = [];
     let copied = 0;
     for (const [index, { position, kind }] of media.entries()) {
-      const visual = visuals[index];
-      if (!visual) continue;
+      const visual = visuals[used[index] ?? -1];
+      if (!visual) continue; // tokenizeConversation has compared the template's places with the parts
       for (; copied < position; copied++) expanded.push(ids[copied] ?? 0);
       spans.push({ start: expanded.length, grid: visual.grid, secondsPerGrid: visual.secondsPerGrid });
       const placeholder = kind === "image" ? this.#config.imageTokenId : this.#config.videoTokenId;
@@ -130,12 +157,10 @@ export class Processor {
     this.#assertFits(expanded.length);
     const { tokensPerSecond } = this.#config.vision;
     return {
-      sequence: {
-        ids: Int32Array.from(expanded),
-        positions: ropeIndex(expanded.length, spans, { spatialMergeSize: merge, tokensPerSecond }),
-        visualPlaces: Int32Array.from(places),
-      },
-      visuals,
+      ids: Int32Array.from(expanded),
+      positions: ropeIndex(expanded.length, spans, { spatialMergeSize: merge, tokensPerSecond }),
+      visualPlaces: Int32Array.from(places),
+      visuals: used,
     };
   }
 
@@ -149,15 +174,43 @@ export class Processor {
     );
   }
 
+  /** Decoders are loaded at the first picture or video: text alone starts sooner without them. */
   async #readVisual(part: ImagePart | VideoPart, options: PrepareOptions): Promise<Visual> {
     if (part.type === "video") {
+      const { prepareVideo } = await import("./video-process.ts");
       const { frames, secondsPerGrid } = await prepareVideo(part, this.#pictures, options);
-      return { ...patchify(frames, this.#pictures), secondsPerGrid };
+      return visualOf(frames, secondsPerGrid, this.#pictures);
     }
+    const { decodeImage } = await import("../../media/image.ts");
     const image = await decodeImage(await readMedia(part.image, options), mediaName(part.image));
-    const resized = prepareImage(image, part, this.#limits, this.#pictures);
-    return { ...patchify([resized], this.#pictures), secondsPerGrid: 0 };
+    return visualOf([prepareImage(image, part, this.#limits, this.#pictures)], 0, this.#pictures);
   }
+}
+
+function visualOf(frames: readonly RgbImage[], secondsPerGrid: number, config: PreprocessorConfig): Visual {
+  const patches = patchify(frames, config);
+  const { t, h, w } = patches.grid;
+  const key = createHash("sha256").update(`${t} ${h} ${w} ${secondsPerGrid}\n`);
+  // Frames hold the same information in a twenty-fourth of the patches' bytes.
+  for (const { data } of frames) key.update(data);
+  return { ...patches, secondsPerGrid, key: key.digest("base64url") };
+}
+
+/** The tokens of a conversation from `start` to `end`. No visual lies across either. */
+function slice(whole: Span, start: number, end: number, visuals: readonly Visual[], merge: number): Span {
+  const tokens = whole.ids.length;
+  const axes = [0, 1, 2].map((axis) => whole.positions.subarray(axis * tokens + start, axis * tokens + end));
+  const positions = new Int32Array(3 * (end - start));
+  for (const [axis, values] of axes.entries()) positions.set(values, axis * (end - start));
+  const inside = whole.visualPlaces.filter((place) => place >= start && place < end).map((place) => place - start);
+  let next = 0; // in visualPlaces
+  const used = whole.visuals.filter((index) => {
+    const visual = visuals[index];
+    const place = whole.visualPlaces[next] ?? 0;
+    next += visual ? visualTokens(visual.grid, merge) : 0;
+    return place >= start && place < end;
+  });
+  return { ids: whole.ids.slice(start, end), positions, visualPlaces: inside, visuals: used };
 }
 
 function mediaParts(messages: readonly Message[]): (ImagePart | VideoPart)[] {

@@ -30,9 +30,13 @@ import {
   toDtype,
   transpose,
   view,
+  zeros,
 } from "../../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
-import { type Grid, planWindows, type Runs, type WindowPlan } from "./window-plan.ts";
+import { type Grid, planWindows, type Runs, visualTokens, type WindowPlan } from "./window-plan.ts";
+
+/** A pass of fewer is filled up: fewer rows meet other matrix kernels, whose sums have other bits. */
+const fewestUnits = 16;
 
 const normEpsilon = 1e-6; // fixed in the reference, not configured
 
@@ -196,31 +200,36 @@ export class VisionTransformer extends Module {
    * @returns [visual tokens, hidden of the decoder] in picture order
    */
   forward(patches: Tensor, grids: readonly Grid[]): Tensor {
+    const merge = this.#config.spatialMergeSize;
+    const units = grids.reduce((sum, grid) => sum + visualTokens(grid, merge), 0);
     return scope(() => {
-      const pass = this.prepare(grids, patches.device);
-      const embedded = this.embed(patches, pass);
-      const forward = (block: VisionBlock, x: Tensor, index: number): Tensor =>
-        block.forward(x, pass.turn, this.layout(index, pass));
-      return this.merge(runLayers(this.blocks, embedded, forward), pass);
+      if (units >= fewestUnits) return this.#forward(patches, grids);
+      const padding = { t: 1, h: merge, w: merge * (fewestUnits - units) };
+      const blank = zeros([padding.h * padding.w, patches.size(1)], patches.dtype, null, patches.device);
+      return narrow(this.#forward(cat([patches, blank], 0), [...grids, padding]), 0, 0, units);
     });
+  }
+
+  #forward(patches: Tensor, grids: readonly Grid[]): Tensor {
+    const pass = this.prepare(grids, patches.device);
+    const embedded = this.embed(patches, pass);
+    const forward = (block: VisionBlock, x: Tensor, index: number): Tensor =>
+      block.forward(x, pass.turn, this.layout(index, pass));
+    return this.merge(runLayers(this.blocks, embedded, forward), pass);
   }
 
   prepare(grids: readonly Grid[], device: string): VisionPass {
     const plan = planWindows(grids, this.#config);
-    const patchOrder = this.#patchesOf(plan.unitOrder);
-    const oneFrame = plan.frames.length === 1 && plan.frames[0]?.count === 1;
+    const inOrder = plan.frameOrder.every((place, index) => place === index);
+    const there = this.#patchesOf(plan.frameOrder);
     const index = (places: Int32Array): Tensor => tensorFrom(places, [places.length], "int32", device);
     return {
       plan,
-      turn: this.#rotation(grids, patchOrder, device),
+      turn: this.#rotation(grids, this.#patchesOf(plan.unitOrder), device),
       windows: new AttentionLayout(plan.windows),
-      // Attention over a single frame does not ask for an order.
-      frames: oneFrame
+      frames: inOrder
         ? new AttentionLayout(plan.frames)
-        : new AttentionLayout(plan.frames, {
-            there: index(this.#patchesOf(plan.unitPlaces)),
-            back: index(patchOrder),
-          }),
+        : new AttentionLayout(plan.frames, { there: index(there), back: index(inverse(there)) }),
     };
   }
 
@@ -270,6 +279,12 @@ export class VisionTransformer extends Module {
     }
     return rotation(angles, 2 * quarter, "float32", device);
   }
+}
+
+function inverse(order: Int32Array): Int32Array {
+  const places = new Int32Array(order.length);
+  for (const [place, index] of order.entries()) places[index] = place;
+  return places;
 }
 
 /** -> row and column of every patch, in the processor's order: unit by unit, row by row within a unit. */

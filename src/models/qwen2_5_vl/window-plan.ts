@@ -29,6 +29,11 @@ export interface WindowPlan {
   readonly windows: readonly Runs[];
   /** The frames, in picture order, equal neighbours joined. */
   readonly frames: readonly Runs[];
+  /**
+   * The units frame by frame, as places in the window layout. Within a frame they keep the layout's order, so that a
+   * frame's attention runs in the same order whatever other frames are in the pass.
+   */
+  readonly frameOrder: Int32Array; // [units]
 }
 
 /** The visual tokens of a grid: its patches after merging. */
@@ -39,14 +44,24 @@ export function planWindows(grids: readonly Grid[], config: VisionConfig): Windo
   const side = Math.floor(config.windowSize / merge / config.patchSize); // units a window's side
   const windows = windowsOf(grids, merge, side).sort((a, b) => a.length - b.length); // stable: pictures keep their order
   const unitOrder = Int32Array.from(windows.flat());
+  const frameLengths = grids.flatMap(({ t, h, w }) => new Array<number>(t).fill((h * w) / merge ** 2));
   const unitPlaces = new Int32Array(unitOrder.length);
   for (const [place, unit] of unitOrder.entries()) unitPlaces[unit] = place;
   return {
     unitOrder,
     unitPlaces,
     windows: joined(windows.map((window) => window.length * merge ** 2)),
-    frames: joined(grids.flatMap(({ t, h, w }) => Array.from({ length: t }, () => h * w))),
+    frames: joined(frameLengths.map((units) => units * merge ** 2)),
+    frameOrder: Int32Array.from(placesByFrame(unitOrder, frameLengths).flat()),
   };
+}
+
+/** -> for each frame the places of its units in the window layout, ascending */
+function placesByFrame(unitOrder: Int32Array, frameLengths: readonly number[]): number[][] {
+  const frameOfUnit = frameLengths.flatMap((units, frame) => new Array<number>(units).fill(frame));
+  const places: number[][] = frameLengths.map(() => []);
+  for (const [place, unit] of unitOrder.entries()) places[frameOfUnit[unit] ?? 0]?.push(place);
+  return places;
 }
 
 /** -> the units of every window in picture order; windows at the right and lower border are cut, never padded. */

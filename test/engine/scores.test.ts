@@ -1,33 +1,8 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Message } from "../models/conversation.ts";
-import { liveTensors } from "../torch/index.ts";
-import { type Group, type GroupResult, RewardEngine } from "./engine.ts";
-
-const fixtures = path.join(import.meta.dirname, "../../test/fixtures/parity");
-
-const user = (text: string, ...images: string[]): Message => ({
-  role: "user",
-  content: [...images.map((image) => ({ type: "image" as const, image })), { type: "text", text }],
-});
-const assistant = (content: string): Message => ({ role: "assistant", content });
-const group = (prefix: Message[], ...answers: string[]): Group => ({
-  prefix,
-  branches: answers.map(assistant),
-  baseFolder: fixtures,
-});
-
-async function scored(engine: RewardEngine, groups: Iterable<Group>): Promise<GroupResult[]> {
-  const results: GroupResult[] = [];
-  for await (const result of engine.score(groups)) results.push(result);
-  return results;
-}
-
-function scoresOf(result: GroupResult | undefined): readonly number[] {
-  if (!result || "error" in result) throw result?.error ?? new Error("no result");
-  return result.scores;
-}
+import { type GroupResult, RewardEngine } from "vl-reward";
+import { fixtures, group, scored, scoresOf, user } from "./groups.ts";
 
 describe.each(["plain", "grouped"])("the engine on checkpoint %s", (shape) => {
   let engine: RewardEngine;
@@ -95,14 +70,6 @@ describe.each(["plain", "grouped"])("the engine on checkpoint %s", (shape) => {
     expect(injected).not.toBe(plain);
   });
 
-  test("frees what it computes with", async () => {
-    const groups = [group([user("Which?", "media/odd.jpg")], "One.", "Two.")];
-    await scored(engine, groups);
-    const { handles } = liveTensors();
-    await scored(engine, [...groups, ...groups]);
-    expect(liveTensors().handles).toBe(handles);
-  });
-
   test("stops with the signal's reason", async () => {
     const stop = new AbortController();
     const results = engine.score([group([user("What?")], "This."), group([user("What?")], "That.")], {
@@ -125,16 +92,4 @@ test("bfloat16 stays near float32", async () => {
   const [exact = [], rounded = []] = scores;
   for (const [i, value] of exact.entries()) expect(Math.abs((rounded[i] ?? Number.NaN) - value)).toBeLessThan(0.1);
   expect(rounded).not.toEqual(exact);
-});
-
-test("closing frees the model", async () => {
-  const { handles } = liveTensors();
-  const engine = await RewardEngine.open({
-    folder: path.join(fixtures, "grouped"),
-    dtype: "float32",
-    device: "cpu",
-    pixelLimits: {},
-  });
-  await engine.close();
-  expect(liveTensors().handles).toBe(handles);
 });

@@ -1,0 +1,268 @@
+/**
+ * @file `vl-reward doctor`: what this machine has, what will be used, and what is wrong with it.
+ *
+ * Each part is looked at by itself, so that one that is broken does not hide the others: the command also works where
+ * setup has not run.
+ */
+import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+import { join } from "node:path";
+import type { Command } from "@commander-js/extra-typings";
+import { hubSettings } from "../checkpoint/hub-settings.ts";
+import { loadFfmpeg } from "../media/video-ffmpeg.ts";
+import { RewardModel } from "../models/reward-model.ts";
+import { placement } from "../nn/index.ts";
+import { cacheFolder } from "../reward/cache-folder.ts";
+import { defaultShare, memoryBudget } from "../reward/memory.ts";
+import { fasterDtype, worthwhile } from "../reward/precision.ts";
+import { systemMemory } from "../reward/system-memory.ts";
+import { chooseDevice, libtorchBuild, listDevices, threadCount } from "../torch/index.ts";
+import { embeddedModel } from "./embedded-model.ts";
+
+/** What `--json` prints; a part that could not be looked at is null, and `problems` says why. */
+interface Report {
+  readonly version: string;
+  readonly node: string;
+  readonly platform: string;
+  readonly cpu: { readonly model: string; readonly cores: number };
+  readonly libtorch: Libtorch | null;
+  readonly precision: Precision | null;
+  readonly memory: { readonly total: number; readonly available: number; readonly budget: number }; // bytes
+  readonly caches: readonly Cache[];
+  readonly pictures: string | null; // the library and its version
+  readonly video: boolean;
+  readonly embedded_model: EmbeddedModel | null;
+  readonly problems: readonly Problem[];
+}
+
+interface Libtorch {
+  readonly version: string;
+  readonly kind: "CPU" | "CUDA";
+  readonly source: string;
+  readonly folder: string;
+  readonly threads: number;
+  readonly devices: readonly string[];
+}
+
+/** What `--dtype auto` chooses on the device that `--device auto` chooses. */
+interface Precision {
+  readonly device: string;
+  readonly auto: string;
+  readonly gflops: { readonly float32: number; readonly bfloat16: number };
+  readonly remembered: boolean;
+}
+
+interface Cache {
+  readonly name: string;
+  readonly folder: string;
+  readonly bytes: number; // 0 where there is none yet
+}
+
+interface EmbeddedModel {
+  readonly folder: string;
+  readonly parameters: number;
+  readonly untrained: boolean;
+}
+
+interface Problem {
+  readonly problem: string;
+  readonly remedy: string;
+  /** Whether nothing can be scored before it is solved. */
+  readonly needed: boolean;
+}
+
+export function addDoctorCommand(program: Command): void {
+  program
+    .command("doctor")
+    .summary("show what this machine has and what is wrong with it")
+    .description(
+      "Shows libtorch, devices, precision, memory, caches and problems. Exit code 1: something needed is broken.",
+    )
+    .option("--json", "print one JSON object, with sizes in bytes")
+    .action(async ({ json }) => {
+      const report = await examine(program.version() ?? "");
+      process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : page(report));
+      process.exitCode = report.problems.some(({ needed }) => needed) ? 1 : 0;
+    });
+}
+
+async function examine(version: string): Promise<Report> {
+  const problems: Problem[] = [];
+  const attempt = async <T>(
+    look: () => T | Promise<T>,
+    problem: (reason: string) => Problem | undefined,
+  ): Promise<T | null> => {
+    try {
+      return await look();
+    } catch (error) {
+      const found = problem(error instanceof Error ? error.message : String(error));
+      if (found) problems.push(found);
+      return null;
+    }
+  };
+
+  const libtorch = await attempt(lookAtLibtorch, (problem) => ({ problem, remedy: setupRemedy, needed: true }));
+  const precision =
+    libtorch &&
+    (await attempt(lookAtPrecision, (reason) => ({
+      problem: `A matrix product failed: ${reason}`,
+      remedy: "Try --device cpu; if that fails too, remove the build folder and run `npm start` again.",
+      needed: true,
+    })));
+  const embedded =
+    libtorch &&
+    (await attempt(lookAtEmbeddedModel, (reason) => ({
+      problem: `The embedded model does not load: ${reason}`,
+      remedy: "Install the package again, or restore models/tiny.",
+      needed: false,
+    })));
+  const pictures = await attempt(lookAtPictures, (reason) => ({
+    problem: `The picture library sharp does not load: ${reason.split("\n")[0]}`,
+    remedy: "Run `npm install` for this platform: without it no picture or video can be scored.",
+    needed: true,
+  }));
+  const video = await attempt(loadFfmpeg, () => ({
+    problem: "Video files cannot be decoded: the optional package node-av does not load.",
+    remedy: "If you score videos: npm install --ignore-scripts node-av. Lists of frames work without it.",
+    needed: false,
+  }));
+  const caches = await attempt(lookAtCaches, (reason) => ({
+    problem: `The caches cannot be looked at: ${reason}`,
+    remedy: "Mend the folder or the variable that it names; until then no model can be downloaded.",
+    needed: false,
+  }));
+
+  if (libtorch?.kind === "CPU" && existsSync("/dev/nvidiactl")) {
+    problems.push({
+      problem: "There is an NVIDIA driver, but this libtorch was built without CUDA: scores are computed on the CPU.",
+      remedy: "Remove the build folder, name a torch with CUDA in VL_REWARD_TORCH, and run `npm start`.",
+      needed: false,
+    });
+  }
+  const memory = systemMemory();
+  return {
+    version,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    cpu: { model: cpus()[0]?.model.trim() ?? "unknown", cores: availableParallelism() },
+    libtorch,
+    precision,
+    memory: { ...memory, budget: memoryBudget(undefined, memory) },
+    caches: caches ?? [],
+    pictures,
+    video: video !== null,
+    embedded_model: embedded,
+    problems,
+  };
+}
+
+const setupRemedy = "Setup finds or fetches libtorch, builds the addon, and says what it lacks.";
+
+function lookAtLibtorch(): Libtorch {
+  const { version, cuda, source, folder } = libtorchBuild();
+  const kind = cuda ? "CUDA" : "CPU";
+  return { version, kind, source, folder, threads: threadCount(), devices: listDevices() };
+}
+
+function lookAtPrecision(): Precision {
+  const device = chooseDevice("auto");
+  const { dtype, speeds, remembered } = fasterDtype(device);
+  return { device, auto: dtype, gflops: speeds, remembered };
+}
+
+function lookAtEmbeddedModel(): EmbeddedModel {
+  const config: unknown = JSON.parse(readFileSync(join(embeddedModel, "config.json"), "utf8"));
+  const untrained = typeof config === "object" && config !== null && "untrained" in config && config.untrained === true;
+  const model = RewardModel.load(embeddedModel, placement("cpu", "float32", "mapped"));
+  let parameters = 0;
+  for (const [, { stored }] of model.namedParameters()) parameters += stored.elements;
+  model.dispose();
+  return { folder: embeddedModel, parameters, untrained };
+}
+
+async function lookAtPictures(): Promise<string> {
+  const { versions } = (await import("sharp")).default;
+  return `sharp ${versions.sharp} with libvips ${versions.vips}`;
+}
+
+async function lookAtCaches(): Promise<Cache[]> {
+  const own = cacheFolder(process.env);
+  const hub = (await hubSettings(process.env)).cacheFolder;
+  return [
+    { name: "vl-reward", folder: own, bytes: sizeOf(own) },
+    { name: "Hugging Face", folder: hub, bytes: sizeOf(hub) },
+  ];
+}
+
+/** Bytes of all files below a folder; links count as links, for the hub's cache names each file twice. */
+function sizeOf(folder: string): number {
+  if (!existsSync(folder)) return 0;
+  let bytes = 0;
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    bytes += lstatSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.size ?? 0; // gone meanwhile
+  }
+  return bytes;
+}
+
+function page(report: Report): string {
+  const { cpu, libtorch, precision, memory, embedded_model: embedded } = report;
+  const missing = "not available, see below";
+  const speed = (dtype: string, gflops: number): string => `${dtype} ${gflops.toFixed(0)} GFLOP/s`;
+  const rows: [name: string, ...lines: string[]][] = [
+    ["vl-reward", report.version],
+    ["Node", `${report.node} on ${report.platform}`],
+    ["processor", `${cpu.model}, ${cpu.cores} cores`],
+    libtorch
+      ? [
+          "libtorch",
+          `${libtorch.version}, ${libtorch.kind}, ${libtorch.threads} threads`,
+          `${whence[libtorch.source] ?? libtorch.source}: ${libtorch.folder}`,
+        ]
+      : ["libtorch", missing],
+    ["devices", libtorch?.devices.join(", ") ?? missing],
+    precision
+      ? [
+          "precision",
+          `${speed("float32", precision.gflops.float32)}, ${speed("bfloat16", precision.gflops.bfloat16)}` +
+            ` on ${precision.device}, measured ${precision.remembered ? "before" : "now"}`,
+          `--dtype auto is ${precision.auto}: bfloat16 where it is ${worthwhile} times as fast`,
+        ]
+      : ["precision", missing],
+    [
+      "memory",
+      `${size(memory.total)}, of it ${size(memory.available)} available`,
+      `--memory is ${size(memory.budget)} by default, ${defaultShare * 100}% of what is available`,
+    ],
+    ...report.caches.map(({ name, folder, bytes }): [string, string] => [
+      `${name} cache`,
+      `${folder} (${bytes === 0 ? "empty" : size(bytes)})`,
+    ]),
+    ["pictures", report.pictures ?? missing],
+    ["video", report.video ? "FFmpeg, through node-av" : missing],
+    [
+      "embedded model",
+      embedded
+        ? `${(embedded.parameters / 1e6).toFixed(1)} million parameters, ${embedded.untrained ? "random weights" : "trained"}`
+        : missing,
+    ],
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  const table = rows
+    .flatMap(([name, ...lines]) => lines.map((line, index) => `${(index === 0 ? name : "").padEnd(width)}  ${line}\n`))
+    .join("");
+  const problems = report.problems.map(
+    ({ problem, remedy, needed }) => `\n${needed ? "Broken" : "Note"}: ${problem}\n  ${remedy}\n`,
+  );
+  return `${table}${problems.length > 0 ? problems.join("") : "\nNothing is wrong.\n"}`;
+}
+
+const whence: Readonly<Record<string, string>> = {
+  VL_REWARD_TORCH: "named by VL_REWARD_TORCH",
+  python3: "of the python3 on the PATH",
+  cache: "our own copy",
+};
+
+function size(bytes: number): string {
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+}

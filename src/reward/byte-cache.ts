@@ -1,0 +1,84 @@
+/**
+ * @file What was computed before, kept within a number of bytes; the least recently used goes first.
+ *
+ * The cache owns its values: `release` frees one (a tensor's memory, which no garbage collector sees) when it is evicted,
+ * replaced, deleted, cleared or too large to be kept. Values leave only inside `set`, `delete` and `clear`, so what `get`
+ * returned is good until the next of these. One rule follows for a pass over the model: first get all that it needs,
+ * then compute, and set what it computed at its very end, when nothing of the pass is read any more.
+ */
+
+export interface CacheStats {
+  readonly hits: number;
+  readonly misses: number;
+  readonly entries: number;
+  readonly bytes: number; // held now
+}
+
+interface Entry<V> {
+  readonly value: V;
+  readonly bytes: number;
+}
+
+export class ByteCache<V> {
+  readonly capacity: number; // bytes
+  readonly #release: (value: V) => void;
+  readonly #entries = new Map<string, Entry<V>>(); // a Map keeps its order: least recently used first
+  #bytes = 0;
+  #hits = 0;
+  #misses = 0;
+
+  /** `capacity` in bytes; with 0 nothing is kept. `release` frees a value and is called once for each that was set. */
+  constructor(capacity: number, release: (value: V) => void) {
+    this.capacity = capacity;
+    this.#release = release;
+  }
+
+  /** -> the value, which the cache goes on owning, or undefined; it counts as used. */
+  get(key: string): V | undefined {
+    const entry = this.#entries.get(key);
+    if (!entry) {
+      this.#misses++;
+      return undefined;
+    }
+    this.#hits++;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry.value;
+  }
+
+  /**
+   * Takes `value` over, in place of what the key had. `bytes` is what it holds, more than none. One that is larger than
+   * the capacity is released at once and evicts nothing.
+   */
+  set(key: string, value: V, bytes: number): void {
+    this.delete(key);
+    if (bytes > this.capacity) {
+      this.#release(value);
+      return;
+    }
+    for (const oldest of this.#entries.keys()) {
+      if (this.#bytes + bytes <= this.capacity) break;
+      this.delete(oldest);
+    }
+    this.#entries.set(key, { value, bytes });
+    this.#bytes += bytes;
+  }
+
+  /** Releases the key's value, if there is one. */
+  delete(key: string): void {
+    const entry = this.#entries.get(key);
+    if (!entry) return;
+    this.#entries.delete(key);
+    this.#bytes -= entry.bytes;
+    this.#release(entry.value);
+  }
+
+  /** Releases every value; the counts of hits and misses go on. */
+  clear(): void {
+    for (const key of this.#entries.keys()) this.delete(key);
+  }
+
+  get stats(): CacheStats {
+    return { hits: this.#hits, misses: this.#misses, entries: this.#entries.size, bytes: this.#bytes };
+  }
+}

@@ -1,0 +1,171 @@
+import { accessSync, constants, readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { VlRewardError } from "../errors.ts";
+import { parseConfig, type Qwen25VLConfig } from "../models/qwen2_5_vl/config.ts";
+import { Qwen25VL } from "../models/qwen2_5_vl/model.ts";
+import { placement } from "../nn/index.ts";
+import { Generator, noGrad, randn, scope, type Tensor, toDtype } from "../torch/index.ts";
+import { activationBytes, memoryBudget, passTokens, planMemory, tokenBudget } from "./memory.ts";
+
+const gigabyte = 1e9;
+const memory = { total: 24 * gigabyte, available: 10 * gigabyte };
+
+function config(text: object = {}, vision: object = {}): Qwen25VLConfig {
+  const json = {
+    model_type: "qwen2_5_vl",
+    image_token_id: 1,
+    video_token_id: 2,
+    vocab_size: 1000,
+    hidden_size: 512,
+    intermediate_size: 2560,
+    num_hidden_layers: 2,
+    num_attention_heads: 8,
+    num_key_value_heads: 2,
+    rope_scaling: { type: "mrope", mrope_section: [8, 12, 12] },
+    ...text,
+    vision_config: {
+      depth: 2,
+      hidden_size: 320,
+      intermediate_size: 856,
+      num_heads: 4,
+      out_hidden_size: 512,
+      fullatt_block_indexes: [1],
+      ...vision,
+    },
+  };
+  return parseConfig(json, "config.json");
+}
+
+/** The shapes of the published 7B. */
+const sevenBillion = config(
+  {
+    vocab_size: 152_064,
+    hidden_size: 3584,
+    intermediate_size: 18_944,
+    num_hidden_layers: 28,
+    num_attention_heads: 28,
+    num_key_value_heads: 4,
+    rope_scaling: { type: "mrope", mrope_section: [16, 24, 24] },
+  },
+  { depth: 32, hidden_size: 1280, intermediate_size: 3420, num_heads: 16, out_hidden_size: 3584 },
+);
+
+describe("memoryBudget", () => {
+  it.each([
+    ["16GB", 16_000_000_000],
+    ["16 gb", 16_000_000_000],
+    ["512MiB", 536_870_912],
+    ["1.5GiB", 1_610_612_736],
+    ["8e9", 8_000_000_000],
+    ["8000000000", 8_000_000_000],
+    ["1TB", 1_000_000_000_000],
+    ["2e6kB", 2_000_000_000],
+  ])("reads %s as %d bytes", (given, bytes) => {
+    expect(memoryBudget(given, memory)).toBe(bytes);
+  });
+
+  it.each(["", "GB", "sixteen", "-1GB", "16XB", "16 GB free", "1e400", "0x10", "16,5GB"])("refuses %j", (given) => {
+    expect(() => memoryBudget(given, memory)).toThrow(VlRewardError);
+    expect(() => memoryBudget(given, memory)).toThrow(/no amount of memory; expected one like 16GB/);
+  });
+
+  it("refuses an amount without its unit, which no run can do with", () => {
+    expect(() => memoryBudget("16", memory)).toThrow(
+      'A memory budget of "16" is 16 bytes; at least 256MiB are needed.',
+    );
+  });
+
+  it("is four fifths of what is available by default", () => {
+    expect(memoryBudget(undefined, memory)).toBe(8 * gigabyte);
+  });
+});
+
+describe("tokenBudget", () => {
+  it("has a floor and a ceiling, and grows between them", () => {
+    expect(tokenBudget(sevenBillion, "float32", 0)).toBe(passTokens.fewest);
+    expect(tokenBudget(sevenBillion, "float32", 1e15)).toBe(passTokens.most);
+    const budgets = [1, 2, 3, 4].map((size) => tokenBudget(sevenBillion, "float32", size * gigabyte));
+    expect(budgets).toEqual([...new Set(budgets)].sort((a, b) => a - b));
+  });
+
+  it("chooses the most tokens that fit", () => {
+    const tokens = tokenBudget(sevenBillion, "float32", 2 * gigabyte);
+    expect(activationBytes(sevenBillion, "float32", tokens)).toBeLessThanOrEqual(2 * gigabyte);
+    expect(activationBytes(sevenBillion, "float32", tokens + 256)).toBeGreaterThan(2 * gigabyte);
+  });
+});
+
+describe("planMemory", () => {
+  const total = ({ activations, featureCache, prefixCache, waiting }: ReturnType<typeof planMemory>): number =>
+    activations + featureCache + prefixCache + waiting;
+
+  it.each(["float32", "bfloat16"] as const)("deals out no more than there is, in %s", (dtype) => {
+    for (const budget of [20, 24, 40, 100]) {
+      const plan = planMemory(budget * gigabyte, 15.5 * gigabyte, sevenBillion, dtype);
+      expect(total(plan)).toBeLessThanOrEqual((budget - 15.5) * gigabyte);
+      expect(total(plan)).toBeGreaterThan((budget - 15.5 - 0.6) * gigabyte); // the process and the converter's buffer
+    }
+  });
+
+  it("caches nothing where the weights alone are too much, and goes on with the smallest passes", () => {
+    const plan = planMemory(12 * gigabyte, 15.5 * gigabyte, sevenBillion, "float32");
+    expect(plan).toMatchObject({ tokens: passTokens.fewest, featureCache: 0, prefixCache: 0, waiting: 0 });
+  });
+});
+
+/** Linux lets a process set its peak back. */
+const canResetPeak = ((): boolean => {
+  try {
+    accessSync("/proc/self/clear_refs", constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+describe.skipIf(!canResetPeak)("the estimate is within a quarter of the peak of a real pass", () => {
+  const kib = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
+  const shapes = config();
+  const generator = new Generator(1);
+
+  const modelIn = (dtype: "float32" | "bfloat16"): Qwen25VL => {
+    const model = new Qwen25VL(shapes);
+    const place = placement("cpu", dtype, "mapped");
+    for (const [, parameter] of model.namedParameters()) {
+      parameter.assign(toDtype(randn(parameter.shape, generator), dtype), place);
+    }
+    return model;
+  };
+  const read = (model: Qwen25VL, tokens: number): Tensor => {
+    const positions = Int32Array.from({ length: 3 * tokens }, (_, i) => i % tokens);
+    return model.forward({ ids: new Int32Array(tokens), positions, visualPlaces: new Int32Array(0) }, undefined);
+  };
+  const see = (model: Qwen25VL, patches: number): Tensor =>
+    model.visual.forward(randn([patches, 1176], generator), [{ t: 1, h: 40, w: patches / 40 }]);
+
+  // A later pass may use memory that an earlier one left in the process: each is much larger than the one before, and
+  // all are measured from where the first began.
+  const passes = [
+    { dtype: "bfloat16", kind: "pictures", amount: 1600 },
+    { dtype: "float32", kind: "pictures", amount: 3200 },
+    { dtype: "bfloat16", kind: "text", amount: 3000 },
+    { dtype: "float32", kind: "text", amount: 4500 },
+  ] as const;
+  const models = { float32: modelIn("float32"), bfloat16: modelIn("bfloat16") };
+  let before: number | undefined;
+
+  it.each(passes)("$amount of $kind in $dtype", ({ dtype, kind, amount }) => {
+    const run = (size: number): unknown =>
+      noGrad(() => scope(() => (kind === "text" ? read : see)(models[dtype], size).toTypedArray()));
+    run(160); // what the libraries take at their first call is no part of a pass
+    before ??= kib("VmRSS");
+    writeFileSync("/proc/self/clear_refs", "5");
+    run(amount);
+    const peak = (kib("VmHWM") - before) * 1024;
+    const [tokens, patches] = kind === "text" ? [amount, 0] : [0, amount];
+    const estimate = activationBytes(shapes, dtype, tokens, patches);
+    expect(estimate / peak, `estimate ${estimate}, peak ${peak}`).toBeGreaterThan(0.75);
+    expect(estimate / peak, `estimate ${estimate}, peak ${peak}`).toBeLessThan(1.25);
+  });
+});

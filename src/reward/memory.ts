@@ -1,0 +1,154 @@
+/**
+ * @file The memory budget: how much the engine may hold, and what it gives to each of its parts. It is kept by choosing how
+ * many tokens one pass may hold; what a token takes follows from the model's shapes.
+ */
+import { VlRewardError } from "../errors.ts";
+import type { Qwen25VLConfig, TextConfig, VisionConfig } from "../models/qwen2_5_vl/config.ts";
+import { queryBlock } from "../models/qwen2_5_vl/packed-attention.ts";
+import type { ComputeDtype } from "./precision.ts";
+import { type SystemMemory, systemMemory } from "./system-memory.ts";
+
+/** The part of the memory that is available when the engine opens that it takes, unless it is told how much. */
+export const defaultShare = 0.8;
+
+/** Less is taken for a forgotten unit: `--memory 16`. */
+const smallestBudget = 256 * 2 ** 20;
+
+/** Node, libtorch and their threads, before a model is there. */
+const processBytes = 200 * 2 ** 20;
+
+/**
+ * Tokens of one pass. Each pass reads, or converts, all weights: an MLP of 1792 x 9472 on two cores reaches 85% of its best
+ * speed with 512 tokens, 95% with 1024 and all of it with 2048. Beyond that only long prompts gain, by not being cut.
+ */
+export const passTokens = { fewest: 512, most: 8192 };
+
+const units: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/**
+ * -> bytes. "16GB", "512MiB", "8e9" or "8000000000"; undefined means a share of what is free now, weights included.
+ * Throws `usage` for what is no amount, and for one that no run can do with.
+ */
+export function memoryBudget(given: string | undefined, memory: SystemMemory = systemMemory()): number {
+  if (given === undefined) return Math.max(smallestBudget, Math.floor(defaultShare * memory.available));
+  const [, amount = "", unit = ""] = /^(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]*)$/i.exec(given.trim()) ?? [];
+  const bytes = Math.floor(Number(amount || Number.NaN) * (units[unit.toLowerCase()] ?? Number.NaN));
+  if (!Number.isSafeInteger(bytes)) {
+    throw new VlRewardError(
+      "usage",
+      `"${given}" is no amount of memory; expected one like 16GB, 512MiB or 8e9 (bytes).`,
+    );
+  }
+  if (bytes < smallestBudget) {
+    throw new VlRewardError("usage", `A memory budget of "${given}" is ${bytes} bytes; at least 256MiB are needed.`);
+  }
+  return bytes;
+}
+
+/** What the parts of the engine may hold, in bytes, and how many tokens a pass may have with that. */
+export interface MemoryPlan {
+  readonly tokens: number;
+  readonly activations: number;
+  readonly featureCache: number;
+  readonly prefixCache: number;
+  /** Prepared groups that wait for their pass: pixels, mostly. */
+  readonly waiting: number;
+}
+
+/**
+ * Deals a budget out. The process, the weights and the buffer that they are converted in come first; half of the rest goes to the pass, if it can use so much,
+ * and what is left to the caches and the queue. Where nothing is left the pass has its fewest tokens all the same, and
+ * nothing is cached: mapped weights are file pages, which the system may take back.
+ *
+ * @param budget bytes, of memoryBudget
+ * @param weights bytes that the model holds, mapped files included
+ */
+export function planMemory(budget: number, weights: number, config: Qwen25VLConfig, dtype: ComputeDtype): MemoryPlan {
+  const left = Math.max(0, budget - weights - processBytes - converterBytes(config, dtype));
+  const tokens = tokenBudget(config, dtype, left / 2);
+  const activations = activationBytes(config, dtype, tokens);
+  const rest = Math.max(0, left - activations);
+  return {
+    tokens,
+    activations,
+    prefixCache: Math.floor(0.6 * rest),
+    featureCache: Math.floor(0.2 * rest),
+    waiting: Math.floor(0.2 * rest),
+  };
+}
+
+/** -> how many tokens one pass may hold in `bytes`: a whole number of kernel-friendly 256, between fewest and most. */
+export function tokenBudget(config: Qwen25VLConfig, dtype: ComputeDtype, bytes: number): number {
+  const step = 256;
+  let tokens = passTokens.fewest;
+  while (tokens < passTokens.most && activationBytes(config, dtype, tokens + step) <= bytes) tokens += step;
+  return tokens;
+}
+
+/**
+ * -> what a pass holds at its widest moment, beside the weights: while it sees `patches`, or while it reads `tokens`. An
+ * estimate, within a quarter; a test holds it against real passes.
+ */
+export function activationBytes(
+  { text, vision }: Qwen25VLConfig,
+  dtype: ComputeDtype,
+  tokens: number,
+  patches: number = tokens * vision.spatialMergeSize ** 2,
+): number {
+  const width = dtype === "float32" ? 4 : 2;
+  const decoder = tokens * decoderTokenBytes(text, width) + maskBytes(tokens, width);
+  return Math.ceil(allocatorMargin * Math.max(decoder, patches * patchBytes(vision, width)));
+}
+
+/** What the allocator holds beyond what it was asked for. */
+const allocatorMargin = 1.05;
+
+/** One token while a decoder layer runs; a layer frees nothing before its end. */
+function decoderTokenBytes(text: TextConfig, width: number): number {
+  const hidden = text.hiddenSize;
+  const keyValue = (hidden / text.heads) * text.keyValueHeads;
+  const embedding = 3 * hidden; // looked up, with the features in place, and the features themselves
+  const attention = 10 * hidden + 6.5 * keyValue; // input, its norm, queries and keys being turned, heads, output, sum
+  const mlp = 3 * hidden + mlpWidths(width) * text.intermediateSize; // norm, gate, up, product, down, sum
+  const kept = 2 * keyValue * text.layers; // keys and values for the cache, until the end of the pass
+  return width * (embedding + attention + mlp + kept);
+}
+
+/** One patch while a vision block runs. */
+function patchBytes(vision: VisionConfig, width: number): number {
+  const hidden = vision.hiddenSize;
+  const pixels = 3 * vision.temporalPatchSize * vision.patchSize ** 2;
+  const input = 2 * 4 * pixels + width * 2 * hidden; // pixels, put side by side; embedded, in the window layout
+  const turned = 4 * 9 * hidden + (width === 4 ? 0 : 12 * hidden); // queries and keys, always in float32
+  const attention = width * 12 * hidden; // input, norm, the three projections, their order, heads, output, sum
+  const mlp = width * (3 * hidden + mlpWidths(width) * vision.intermediateSize);
+  return input + turned + attention + mlp;
+}
+
+/** Widths of the MLP: gate, up and their product; in bfloat16 also silu, and the scratch space of its kernels. */
+const mlpWidths = (width: number): number => (width === 4 ? 3 : 5);
+
+/**
+ * Masks of one long prompt, for each block of queries as wide as all keys up to its last (packed-attention.ts). They are
+ * filled in float32 on JavaScript's side, whose copy lies about until it is collected.
+ */
+const maskBytes = (tokens: number, width: number): number =>
+  ((width === 4 ? 8 : 10) * tokens * (tokens + queryBlock)) / 2;
+
+/** The buffer in which weights are converted (src/nn/parameter.ts), as large as the largest matrix. */
+function converterBytes({ text, vision }: Qwen25VLConfig, dtype: ComputeDtype): number {
+  if (dtype !== "float32") return 0;
+  const merged = vision.hiddenSize * vision.spatialMergeSize ** 2;
+  return 4 * Math.max(text.hiddenSize * Math.max(text.hiddenSize, text.intermediateSize), merged ** 2);
+}

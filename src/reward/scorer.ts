@@ -1,0 +1,306 @@
+/**
+ * @file The synchronous core of the engine: prepared groups in, one reward for each answer out. Every prompt and picture is
+ * computed once, all tokens of a pass run through the linear layers side by side, and what was computed is kept for later
+ * passes within a number of bytes. It knows nothing of files, threads or order.
+ *
+ * In float32 on the CPU a score has the same bits whatever company, order, budget, cache or number of threads it is
+ * computed with (src/models/qwen2_5_vl/packed-attention.ts and src/nn/activations.ts say how).
+ */
+import { cpus } from "node:os";
+
+import {
+  type KeyValues,
+  PackedAttention,
+  type PackedGroup,
+  queryBlock,
+} from "../models/qwen2_5_vl/packed-attention.ts";
+import type { GroupPrompt, Visual } from "../models/qwen2_5_vl/processor.ts";
+import { visualTokens } from "../models/qwen2_5_vl/window-plan.ts";
+import { RewardModel } from "../models/reward-model.ts";
+import { placement } from "../nn/index.ts";
+import {
+  bytesPerElement,
+  cat,
+  chooseDevice,
+  clone,
+  type Device,
+  keep,
+  libtorchVersion,
+  narrow,
+  noGrad,
+  scope,
+  setThreadCount,
+  type Tensor,
+  tensorFrom,
+  toDevice,
+} from "../torch/index.ts";
+import { ByteCache, type CacheStats } from "./byte-cache.ts";
+import { FeatureStore, type FeatureStoreStats } from "./feature-store.ts";
+import { type FeatureRows, layOut } from "./layout.ts";
+import { memoryBudget, planMemory } from "./memory.ts";
+import { mergeGroups, type Piece, type PromptWork, planStreams, type Stretch } from "./plan.ts";
+import { type ComputeDtype, chooseDtype } from "./precision.ts";
+
+export interface ScorerOptions {
+  /** A checkpoint folder. */
+  readonly folder: string;
+  /** What the arithmetic runs in, or auto: what this machine is faster in. The head always runs in float32. */
+  readonly dtype: ComputeDtype | "auto";
+  /** auto, cpu, cuda or cuda:N. */
+  readonly device: string;
+  /** Bytes that the engine may hold, weights included; the three below follow from it. Default: most of what is free. */
+  readonly memory?: number;
+  /** Tokens that one stream holds at most; a single long answer may exceed it. A vision pass holds four patches for each. */
+  readonly tokenBudget?: number;
+  /** Bytes for features of pictures and videos. */
+  readonly featureCacheBytes?: number;
+  /** Bytes for keys and values of prompts. */
+  readonly prefixCacheBytes?: number;
+  /** Where features are kept for later runs. */
+  readonly featureFolder?: string;
+}
+
+/** Elements of a layer's matrix below which threads cost more than they save, by far so on a busy machine. */
+const smallLayer = 2 ** 18;
+
+/** What the caches take at most unless a memory budget was asked for: more pays only where prompts come again and again. */
+const modest = { featureCacheBytes: 2 ** 29, prefixCacheBytes: 2 ** 31 };
+
+type Budgets = Required<Pick<ScorerOptions, "tokenBudget" | "featureCacheBytes" | "prefixCacheBytes">>;
+
+function budgets(options: ScorerOptions, model: RewardModel, dtype: ComputeDtype): Budgets {
+  const plan = planMemory(options.memory ?? memoryBudget(undefined), model.bytes, model.config, dtype);
+  const most = options.memory === undefined ? modest : { featureCacheBytes: Infinity, prefixCacheBytes: Infinity };
+  return {
+    tokenBudget: options.tokenBudget ?? plan.tokens,
+    featureCacheBytes: options.featureCacheBytes ?? Math.min(plan.featureCache, most.featureCacheBytes),
+    prefixCacheBytes: options.prefixCacheBytes ?? Math.min(plan.prefixCache, most.prefixCacheBytes),
+  };
+}
+
+export interface ScorerStats {
+  readonly features: CacheStats;
+  readonly prefixes: CacheStats;
+  readonly stored?: FeatureStoreStats;
+}
+
+/** The keys and values of a prompt, layer by layer; the cache owns them. */
+type Prefix = readonly KeyValues[];
+
+export class Scorer {
+  readonly tokenBudget: number;
+  readonly #model: RewardModel;
+  readonly #dtype: ComputeDtype;
+  readonly #features: ByteCache<Tensor>;
+  readonly #prefixes: ByteCache<Prefix>;
+  readonly #store: FeatureStore | undefined;
+
+  private constructor(
+    model: RewardModel,
+    dtype: ComputeDtype,
+    { tokenBudget, featureCacheBytes, prefixCacheBytes }: Budgets,
+    featureFolder?: string,
+  ) {
+    this.#model = model;
+    this.#dtype = dtype;
+    this.tokenBudget = tokenBudget;
+    this.#features = new ByteCache(featureCacheBytes, (features) => features.dispose());
+    this.#prefixes = new ByteCache(prefixCacheBytes, disposePrefix);
+    this.#store =
+      featureFolder === undefined
+        ? undefined
+        : new FeatureStore(featureFolder, {
+            weights: model.fingerprint("visual."),
+            dtype,
+            arithmetic: `libtorch ${libtorchVersion()} on ${model.device}, ${cpus()[0]?.model}`,
+          });
+  }
+
+  /** Throws the codes of a model that cannot be loaded, `device_unavailable`, or `output_unwritable` for the folder. */
+  static load(options: ScorerOptions): Scorer {
+    const device = chooseDevice(options.device);
+    const dtype = chooseDtype(options.dtype, device);
+    const model = RewardModel.load(options.folder, placement(device, dtype, "mapped"));
+    const { hiddenSize, intermediateSize } = model.config.text;
+    if (hiddenSize * intermediateSize < smallLayer) setThreadCount(1);
+    try {
+      return new Scorer(model, dtype, budgets(options, model, dtype), options.featureFolder);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  }
+
+  /** Where the arithmetic runs, and in what. */
+  get place(): { device: Device; dtype: ComputeDtype } {
+    return { device: this.#model.device, dtype: this.#dtype };
+  }
+
+  get stats(): ScorerStats {
+    return {
+      features: this.#features.stats,
+      prefixes: this.#prefixes.stats,
+      ...(this.#store && { stored: this.#store.stats }),
+    };
+  }
+
+  /** What a group adds to a pass at most. */
+  tokens({ prefix, branches }: GroupPrompt): number {
+    return branches.reduce((sum, { ids }) => sum + ids.length, prefix.ids.length);
+  }
+
+  /** -> for each group the scores of its branches, in order. Groups with one prompt share its computation. */
+  score(groups: readonly GroupPrompt[]): number[][] {
+    const scores = groups.map(({ branches }) => new Array<number>(branches.length).fill(Number.NaN));
+    const prompts = mergeGroups(groups);
+    // What the caches hold is asked for first and stays until the pass is over: they let go of nothing but in set().
+    const known = new Map(prompts.map((work) => [work, this.#prefixes.get(work.key)]));
+    const made = new Map<PromptWork, KeyValues[]>();
+    const seen = this.#see(prompts.flatMap((work) => [...(known.get(work) ? [] : [work.prefix]), ...work.branches]));
+    try {
+      const computed = (work: PromptWork): number => (known.get(work) ? work.prefix.span.ids.length : 0);
+      for (const stream of planStreams(prompts, computed, this.tokenBudget, queryBlock)) {
+        const before = (work: PromptWork): Prefix | undefined => known.get(work) ?? made.get(work);
+        const rewards = this.#run(stream, seen.features, before, (work, prefix) => {
+          disposePrefix(made.get(work) ?? []);
+          made.set(work, prefix);
+        });
+        let row = 0;
+        for (const { branches } of stream) {
+          for (const { readers } of branches) {
+            const reward = rewards[row++] ?? Number.NaN;
+            for (const { group, branch } of readers) (scores[group] ?? [])[branch] = reward;
+          }
+        }
+      }
+    } finally {
+      for (const [work, prefix] of made) this.#prefixes.set(work.key, prefix, bytesOf(prefix));
+      for (const [key, tensor] of seen.fresh)
+        this.#features.set(key, tensor, tensor.elements * bytesPerElement(tensor.dtype));
+    }
+    return scores;
+  }
+
+  dispose(): void {
+    this.#features.clear();
+    this.#prefixes.clear();
+    this.#model.dispose();
+  }
+
+  /** Runs one stream -> the rewards of its branches, in order. */
+  #run(
+    pieces: readonly Piece[],
+    features: ReadonlyMap<string, Tensor>,
+    before: (work: PromptWork) => Prefix | undefined,
+    onPrefix: (work: PromptWork, prefix: KeyValues[]) => void,
+  ): Float32Array {
+    return noGrad(() =>
+      scope(() => {
+        const { backbone, head, dtype, device } = this.#model;
+        const stream = layOut(pieces, before);
+        const prefixes = new Map<PackedGroup, KeyValues[]>();
+        const listen = (group: PackedGroup, layer: number, prefix: KeyValues): void => {
+          if (group.prefix.length === 0) return; // nothing new, or padding
+          const kept = prefixes.get(group) ?? [];
+          kept[layer] = { keys: keep(clone(prefix.keys)), values: keep(clone(prefix.values)) };
+          prefixes.set(group, kept);
+        };
+        const attention = new PackedAttention(stream.groups, { dtype, device }, listen);
+        const x = backbone.embed(stream, this.#placed(stream.features, features));
+        const hidden = backbone.model.forwardPacked(x, stream.positions, attention, stream.rows);
+        for (const [index, { work }] of pieces.entries()) {
+          const group = stream.groups[index];
+          const prefix = group && prefixes.get(group);
+          if (prefix) onPrefix(work, prefix);
+        }
+        return head.forward(hidden).toFloat32Array();
+      }),
+    );
+  }
+
+  /** -> the features that stand in a stream, one below the other [visual tokens, hidden]; undefined where there are none */
+  #placed(rows: readonly FeatureRows[], features: ReadonlyMap<string, Tensor>): Tensor | undefined {
+    const parts = rows.map(({ visuals, from, until }) => {
+      const all = visuals.map(({ key }) => features.get(key)).filter((tensor) => tensor !== undefined);
+      return narrow(cat(all, 0), 0, from, until - from);
+    });
+    return parts.length > 0 ? cat(parts, 0) : undefined;
+  }
+
+  /**
+   * The features of all pictures and videos in some stretches: from the caches, or computed in as few passes as the budget
+   * allows. Those in `fresh` are the caller's.
+   */
+  #see(stretches: readonly Stretch[]): { features: Map<string, Tensor>; fresh: Map<string, Tensor> } {
+    const features = new Map<string, Tensor>();
+    const fresh = new Map<string, Tensor>();
+    const unseen = new Map<string, Visual>();
+    for (const visual of stretches.flatMap(({ visuals }) => visuals)) {
+      if (features.has(visual.key) || unseen.has(visual.key)) continue;
+      const cached = this.#features.get(visual.key);
+      const stored = cached ? undefined : this.#store?.get(visual.key);
+      if (stored) fresh.set(visual.key, keep(toDevice(stored, this.#model.device, stored.dtype)));
+      const found = cached ?? fresh.get(visual.key);
+      if (found) features.set(visual.key, found);
+      else unseen.set(visual.key, visual);
+    }
+    for (const visuals of visionPasses([...unseen.values()], this.tokenBudget * 4)) {
+      for (const [key, tensor] of this.#encode(visuals)) {
+        features.set(key, tensor);
+        fresh.set(key, tensor);
+        this.#store?.put(key, tensor);
+      }
+    }
+    return { features, fresh };
+  }
+
+  /** -> by key the features [visual tokens, hidden] of pictures and videos, computed in one pass; the caller owns them */
+  #encode(visuals: readonly Visual[]): Map<string, Tensor> {
+    const { device, config, backbone } = this.#model;
+    return noGrad(() =>
+      scope(() => {
+        const patches = visuals.map(({ values, grid }) => {
+          const count = grid.t * grid.h * grid.w;
+          return tensorFrom(values, [count, values.length / count], "float32", device);
+        });
+        const grids = visuals.map(({ grid }) => grid);
+        const encoded = backbone.visual.forward(cat(patches, 0), grids);
+        const features = new Map<string, Tensor>();
+        let start = 0;
+        for (const { key, grid } of visuals) {
+          const count = visualTokens(grid, config.vision.spatialMergeSize);
+          features.set(key, keep(clone(narrow(encoded, 0, start, count))));
+          start += count;
+        }
+        return features;
+      }),
+    );
+  }
+}
+
+/** Groups visuals so that a pass holds at most `budget` patches, or one visual. */
+function visionPasses(visuals: readonly Visual[], budget: number): Visual[][] {
+  const passes: Visual[][] = [];
+  let filled = Number.POSITIVE_INFINITY;
+  for (const visual of visuals) {
+    const patches = visual.grid.t * visual.grid.h * visual.grid.w;
+    if (filled + patches > budget) {
+      passes.push([]);
+      filled = 0;
+    }
+    passes.at(-1)?.push(visual);
+    filled += patches;
+  }
+  return passes;
+}
+
+function bytesOf(prefix: Prefix): number {
+  return prefix.reduce((sum, { keys }) => sum + 2 * keys.elements * bytesPerElement(keys.dtype), 0);
+}
+
+function disposePrefix(prefix: Prefix): void {
+  for (const { keys, values } of prefix) {
+    keys.dispose();
+    values.dispose();
+  }
+}

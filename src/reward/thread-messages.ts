@@ -1,0 +1,104 @@
+/**
+ * @file What the engine's threads say to each other, and how an error crosses from one to another.
+ *
+ *     engine --group--> prepare thread --prompt--> compute thread --scores--> engine
+ *
+ * Every group that is sent to a prepare thread is answered once: by that thread if it could not be prepared, else by the
+ * compute thread. So the engine knows at any time what is under way.
+ */
+
+import type { MessagePort } from "node:worker_threads";
+import { type ErrorCode, VlRewardError } from "../errors.ts";
+import type { PixelLimits } from "../models/conversation.ts";
+import type { GroupPrompt } from "../models/qwen2_5_vl/processor.ts";
+import type { Group } from "./group.ts";
+import type { ScorerOptions } from "./scorer.ts";
+
+/** What a prepare thread is started with. */
+export interface PrepareTask {
+  readonly folder: string;
+  readonly pixelLimits: PixelLimits;
+  /** To the compute thread. */
+  readonly prompts: MessagePort;
+}
+
+export type ToPrepare =
+  | { readonly kind: "prepare"; readonly id: number; readonly group: Group }
+  | { readonly kind: "forget"; readonly id: number };
+
+export type FromPrepare =
+  | { readonly kind: "ready" }
+  | { readonly kind: "broken"; readonly error: WireError } // and nothing more will come
+  | { readonly kind: "prepared"; readonly id: number; readonly bytes: number; readonly seconds: number }
+  | { readonly kind: "failed"; readonly id: number; readonly error: WireError; readonly seconds: number };
+
+/** From a prepare thread to the compute thread. */
+export type Prompt =
+  | { readonly kind: "prompt"; readonly id: number; readonly prompt: GroupPrompt }
+  | { readonly kind: "forget"; readonly id: number };
+
+/** What the compute thread is started with. */
+export interface ComputeTask {
+  readonly scorer: ScorerOptions;
+  /** One from each prepare thread. */
+  readonly prompts: readonly MessagePort[];
+}
+
+export interface EngineInfo {
+  /** Where the arithmetic runs: cpu or cuda:N. */
+  readonly device: string;
+  /** What it runs in. */
+  readonly dtype: "float32" | "bfloat16";
+  /** The checkpoint says of itself that its weights are random. */
+  readonly untrained: boolean;
+}
+
+/** Counts since the engine was opened. */
+export interface EngineStats {
+  /** Answers scored. */
+  readonly sequences: number;
+  /** Of all sequences, prompts counted for each answer. */
+  readonly tokens: number;
+  /** In which something was read, decoded, resized or tokenized, beside the arithmetic. */
+  readonly mediaSeconds: number;
+  readonly computeSeconds: number;
+  /** Hits and sizes of the scorer's caches. */
+  readonly caches: Readonly<Record<string, unknown>>;
+}
+
+export type FromCompute =
+  | { readonly kind: "ready"; readonly info: EngineInfo }
+  | { readonly kind: "broken"; readonly error: WireError }
+  | { readonly kind: "forgotten"; readonly id: number }
+  | {
+      readonly kind: "pass";
+      readonly results: readonly PassResult[];
+      readonly seconds: number;
+      readonly caches: EngineStats["caches"]; // so far
+    };
+
+export type PassResult =
+  | { readonly id: number; readonly scores: readonly number[]; readonly tokens: number }
+  | { readonly id: number; readonly error: WireError };
+
+/** Classes do not survive the way between threads. */
+export interface WireError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The stack of what was caught. */
+  readonly cause: string | undefined;
+}
+
+/** A defect of ours must not end a run of a million records: it becomes that record's error, with its stack as cause. */
+export function toWire(error: unknown): WireError {
+  if (error instanceof VlRewardError) {
+    const { code, message, cause } = error;
+    return { code, message, cause: cause instanceof Error ? cause.stack : undefined };
+  }
+  const [reason, stack] = error instanceof Error ? [error.message, error.stack] : [String(error), undefined];
+  return { code: "internal_error", message: `vl-reward met a defect; please report it: ${reason}`, cause: stack };
+}
+
+export function fromWire({ code, message, cause }: WireError): VlRewardError {
+  return new VlRewardError(code, message, cause === undefined ? {} : { cause });
+}
