@@ -14,6 +14,7 @@ import {
   type Dtype,
   narrow,
   scaledDotProductAttention,
+  scope,
   select,
   type Tensor,
   tensorFrom,
@@ -103,8 +104,12 @@ export class PackedAttention {
       const context = this.#prefixOf(group, layer, k, v);
       for (const block of prefix) parts.push(attendBlock(block, q, context));
       for (const [index, branch] of group.branches.entries()) {
-        const keyValues = joined(context, runOf(k, v, branch));
-        for (const block of branches[index] ?? []) parts.push(attendBlock(block, q, keyValues));
+        // A scope for each branch: its copy of the prefix's keys and values goes before the next one is made.
+        const attended = scope(() => {
+          const keyValues = joined(context, runOf(k, v, branch));
+          return (branches[index] ?? []).map((block) => attendBlock(block, q, keyValues));
+        });
+        parts.push(...attended);
       }
     }
     return cat(parts, 0);
@@ -119,8 +124,11 @@ export class PackedAttention {
     for (const { group } of this.#groups) {
       const context = this.#prefixOf(group, layer, k, v);
       for (const branch of group.branches) {
-        const { keys, values } = joined(context, runOf(k, v, branch));
-        parts.push(kernel(narrow(q, 0, parts.length, 1), keys, values, null, false));
+        const attended = scope(() => {
+          const { keys, values } = joined(context, runOf(k, v, branch));
+          return kernel(narrow(q, 0, parts.length, 1), keys, values, null, false);
+        });
+        parts.push(attended);
       }
     }
     parts.push(narrow(q, 0, parts.length, q.size(0) - parts.length));
