@@ -33,6 +33,7 @@ import {
   type Tensor,
   tensorFrom,
   toDevice,
+  traced,
 } from "../torch/index.ts";
 import { ByteCache, type CacheStats } from "./byte-cache.ts";
 import { FeatureStore, type FeatureStoreStats } from "./feature-store.ts";
@@ -161,10 +162,12 @@ export class Scorer {
       const computed = (work: PromptWork): number => (known.get(work) ? work.prefix.span.ids.length : 0);
       for (const stream of planStreams(prompts, computed, this.tokenBudget, queryBlock)) {
         const before = (work: PromptWork): Prefix | undefined => known.get(work) ?? made.get(work);
-        const rewards = this.#run(stream, seen.features, before, (work, prefix) => {
-          disposePrefix(made.get(work) ?? []);
-          made.set(work, prefix);
-        });
+        const rewards = traced("decoder", () =>
+          this.#run(stream, seen.features, before, (work, prefix) => {
+            disposePrefix(made.get(work) ?? []);
+            made.set(work, prefix);
+          }),
+        );
         let row = 0;
         for (const { branches } of stream) {
           for (const { readers } of branches) {
@@ -245,7 +248,7 @@ export class Scorer {
       else unseen.set(visual.key, visual);
     }
     for (const visuals of visionPasses([...unseen.values()], this.tokenBudget * 4)) {
-      for (const [key, tensor] of this.#encode(visuals)) {
+      for (const [key, tensor] of traced("vision", () => this.#encode(visuals))) {
         features.set(key, tensor);
         fresh.set(key, tensor);
         this.#store?.put(key, tensor);

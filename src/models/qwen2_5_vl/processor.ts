@@ -11,6 +11,7 @@ import { readMedia } from "../../media/source.ts";
 import { ChatTemplate } from "../../tokenizer/chat-template.ts";
 import { tokenizeConversation } from "../../tokenizer/conversation.ts";
 import { Tokenizer } from "../../tokenizer/tokenizer.ts";
+import { traced } from "../../torch/index.ts";
 import type { ImagePart, Message, PixelLimits, VideoPart } from "../conversation.ts";
 import type { Qwen25VLConfig } from "./config.ts";
 import { type PixelRange, prepareImage } from "./image-process.ts";
@@ -112,7 +113,7 @@ export class Processor {
   ): Promise<GroupPrompt> {
     const parts = [...new Set(mediaParts([...prefix, ...branches]))];
     const visuals: Visual[] = [];
-    for (const part of parts) visuals.push(await this.#readVisual(part, options));
+    for (const part of parts) visuals.push(await traced("media", () => this.#readVisual(part, options)));
     const conversations = branches.map((branch) => {
       const messages = [...prefix, branch];
       return this.#assemble(
@@ -135,7 +136,7 @@ export class Processor {
 
   /** A whole conversation; `used` are the indices of its visuals. */
   #assemble(messages: readonly Message[], used: readonly number[], visuals: readonly Visual[]): Span {
-    const { ids, media } = tokenizeConversation(messages, this.#tokenizer, this.#template);
+    const { ids, media } = traced("tokenizer", () => tokenizeConversation(messages, this.#tokenizer, this.#template));
     const merge = this.#config.vision.spatialMergeSize;
     const expanded: number[] = [];
     const spans: VisualSpan[] = [];
