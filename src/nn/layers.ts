@@ -1,5 +1,5 @@
 /** @file The layers that a transformer is made of. Names and parameter shapes are PyTorch's. */
-import { embedding, linear, rmsNorm, type Tensor, toDtype } from "../torch/index.ts";
+import { cat, embedding, linear, narrow, rmsNorm, type Tensor, toDtype, zeros } from "../torch/index.ts";
 import { gelu, swiglu } from "./activations.ts";
 import { Module } from "./module.ts";
 import { Parameter } from "./parameter.ts";
@@ -17,6 +17,14 @@ export class Linear extends Module {
   /** [..., inputs] -> [..., outputs] */
   forward(x: Tensor): Tensor {
     return linear(x, this.weight.value, this.bias?.value);
+  }
+
+  /** As forward, with as many columns as are fastest: those beyond `outputs` hold anything, and are not to be read. */
+  forwardWide(x: Tensor): Tensor {
+    const weight = this.weight.wideValue;
+    const spare = weight.size(0) - this.weight.stored.size(0);
+    const bias = this.bias?.value;
+    return linear(x, weight, bias && spare > 0 ? cat([bias, zeros([spare], bias.dtype, null, bias.device)], 0) : bias);
   }
 }
 
@@ -73,6 +81,7 @@ export class SwiGLU extends Module {
 
   /** [..., width] -> [..., width] */
   forward(x: Tensor): Tensor {
-    return this.downProj.forward(swiglu(this.gateProj.forward(x), this.upProj.forward(x)));
+    const wide = swiglu(this.gateProj.forwardWide(x), this.upProj.forwardWide(x));
+    return this.downProj.forward(narrow(wide, -1, 0, this.downProj.weight.stored.size(1)));
   }
 }
