@@ -102,7 +102,7 @@ export function planStreams(
       const end = Math.min(start + chunk, until);
       streams.push([{ work, from: start, until: end, branches: [] }]);
     }
-    for (const branches of batches(work.branches, budget)) {
+    for (const branches of inBatches(work.branches, ({ span }) => span.ids.length, budget)) {
       streams.push([{ work, from: until, until, branches }]);
     }
   }
@@ -113,17 +113,18 @@ export function planStreams(
 const tokensOf = (branches: readonly BranchWork[]): number =>
   branches.reduce((sum, { span }) => sum + span.ids.length, 0);
 
-function batches(branches: readonly BranchWork[], budget: number): BranchWork[][] {
-  const all: BranchWork[][] = [];
+/** Cuts a list, in order, into batches that weigh at most `budget`, or hold one item that weighs more. */
+export function inBatches<T>(items: readonly T[], weight: (item: T) => number, budget: number): T[][] {
+  const batches: T[][] = [];
   let filled = Number.POSITIVE_INFINITY;
-  for (const branch of branches) {
-    const tokens = branch.span.ids.length;
-    if (filled + tokens > budget) {
-      all.push([]);
+  for (const item of items) {
+    const own = weight(item);
+    if (filled + own > budget) {
+      batches.push([]);
       filled = 0;
     }
-    all.at(-1)?.push(branch);
-    filled += tokens;
+    batches.at(-1)?.push(item);
+    filled += own;
   }
-  return all;
+  return batches;
 }

@@ -199,6 +199,19 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     scorer.dispose();
   });
 
+  test("a prompt that fails half-way is not taken for computed", () => {
+    const long = groups.find(({ prefix }) => prefix.ids.length > 1100) as GroupPrompt;
+    const ids = long.prefix.ids.slice();
+    ids[1050] = 1_000_000; // no such token: the second of two chunks fails
+    const scorer = Scorer.load({ folder, dtype: "float32", device: "cpu", tokenBudget: 1024 });
+    const broken = { ...long, prefix: { ...long.prefix, ids } };
+    for (let attempt = 0; attempt < 2; attempt++) {
+      expect(() => scorer.score([broken])).toThrow(/embedding/);
+      expect(scorer.stats.prefixes.entries).toBe(0);
+    }
+    scorer.dispose();
+  });
+
   test("everything is freed", () => {
     const { handles } = liveTensors();
     scored({ tokenBudget: 300 });

@@ -7,7 +7,6 @@
  * computed with (src/models/qwen2_5_vl/packed-attention.ts and src/nn/activations.ts say how).
  */
 import { cpus } from "node:os";
-
 import {
   type KeyValues,
   PackedAttention,
@@ -39,7 +38,7 @@ import { ByteCache, type CacheStats } from "./byte-cache.ts";
 import { FeatureStore, type FeatureStoreStats } from "./feature-store.ts";
 import { type FeatureRows, layOut } from "./layout.ts";
 import { memoryBudget, planMemory } from "./memory.ts";
-import { mergeGroups, type Piece, type PromptWork, planStreams, type Stretch } from "./plan.ts";
+import { inBatches, mergeGroups, type Piece, type PromptWork, planStreams, type Stretch } from "./plan.ts";
 import { type ComputeDtype, chooseDtype } from "./precision.ts";
 
 export interface ScorerOptions {
@@ -113,7 +112,7 @@ export class Scorer {
         : new FeatureStore(featureFolder, {
             weights: model.fingerprint("visual."),
             dtype,
-            arithmetic: `libtorch ${libtorchVersion()} on ${model.device}, ${cpus()[0]?.model}`,
+            arithmetic: JSON.stringify([libtorchVersion(), model.device, cpus()[0]?.model, model.config.vision]),
           });
   }
 
@@ -176,10 +175,13 @@ export class Scorer {
           }
         }
       }
-    } finally {
       for (const [work, prefix] of made) this.#prefixes.set(work.key, prefix, bytesOf(prefix));
-      for (const [key, tensor] of seen.fresh)
+      made.clear();
+    } finally {
+      for (const prefix of made.values()) disposePrefix(prefix); // the pass has failed: they may be half-computed
+      for (const [key, tensor] of seen.fresh) {
         this.#features.set(key, tensor, tensor.elements * bytesPerElement(tensor.dtype));
+      }
     }
     return scores;
   }
@@ -247,7 +249,7 @@ export class Scorer {
       if (found) features.set(visual.key, found);
       else unseen.set(visual.key, visual);
     }
-    for (const visuals of visionPasses([...unseen.values()], this.tokenBudget * 4)) {
+    for (const visuals of inBatches([...unseen.values()], patchesOf, this.tokenBudget * 4)) {
       for (const [key, tensor] of traced("vision", () => this.#encode(visuals))) {
         features.set(key, tensor);
         fresh.set(key, tensor);
@@ -262,9 +264,9 @@ export class Scorer {
     const { device, config, backbone } = this.#model;
     return noGrad(() =>
       scope(() => {
-        const patches = visuals.map(({ values, grid }) => {
-          const count = grid.t * grid.h * grid.w;
-          return tensorFrom(values, [count, values.length / count], "float32", device);
+        const patches = visuals.map((visual) => {
+          const count = patchesOf(visual);
+          return tensorFrom(visual.values, [count, visual.values.length / count], "float32", device);
         });
         const grids = visuals.map(({ grid }) => grid);
         const encoded = backbone.visual.forward(cat(patches, 0), grids);
@@ -281,21 +283,7 @@ export class Scorer {
   }
 }
 
-/** Groups visuals so that a pass holds at most `budget` patches, or one visual. */
-function visionPasses(visuals: readonly Visual[], budget: number): Visual[][] {
-  const passes: Visual[][] = [];
-  let filled = Number.POSITIVE_INFINITY;
-  for (const visual of visuals) {
-    const patches = visual.grid.t * visual.grid.h * visual.grid.w;
-    if (filled + patches > budget) {
-      passes.push([]);
-      filled = 0;
-    }
-    passes.at(-1)?.push(visual);
-    filled += patches;
-  }
-  return passes;
-}
+const patchesOf = ({ grid }: Visual): number => grid.t * grid.h * grid.w;
 
 function bytesOf(prefix: Prefix): number {
   return prefix.reduce((sum, { keys }) => sum + 2 * keys.elements * bytesPerElement(keys.dtype), 0);

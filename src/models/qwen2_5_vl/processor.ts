@@ -191,7 +191,10 @@ export class Processor {
 function visualOf(frames: readonly RgbImage[], secondsPerGrid: number, config: PreprocessorConfig): Visual {
   const patches = patchify(frames, config);
   const { t, h, w } = patches.grid;
-  const key = createHash("sha256").update(`${t} ${h} ${w} ${secondsPerGrid}\n`);
+  const { imageMean, imageStd, rescaleFactor } = config;
+  const key = createHash("sha256").update(
+    JSON.stringify([t, h, w, secondsPerGrid, imageMean, imageStd, rescaleFactor]),
+  );
   // Frames hold the same information in a twenty-fourth of the patches' bytes.
   for (const { data } of frames) key.update(data);
   return { ...patches, secondsPerGrid, key: key.digest("base64url") };

@@ -33,7 +33,7 @@ import {
   zeros,
 } from "../../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
-import { type Grid, planWindows, type Runs, visualTokens, type WindowPlan } from "./window-plan.ts";
+import { type Grid, inverse, planWindows, type Runs, visualTokens, type WindowPlan } from "./window-plan.ts";
 
 /** A pass of fewer is filled up: fewer rows meet other matrix kernels, whose sums have other bits. */
 const fewestUnits = 16;
@@ -279,12 +279,6 @@ export class VisionTransformer extends Module {
     }
     return rotation(angles, 2 * quarter, "float32", device);
   }
-}
-
-function inverse(order: Int32Array): Int32Array {
-  const places = new Int32Array(order.length);
-  for (const [place, index] of order.entries()) places[index] = place;
-  return places;
 }
 
 /** -> row and column of every patch, in the processor's order: unit by unit, row by row within a unit. */

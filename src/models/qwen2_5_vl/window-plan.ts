@@ -45,11 +45,9 @@ export function planWindows(grids: readonly Grid[], config: VisionConfig): Windo
   const windows = windowsOf(grids, merge, side).sort((a, b) => a.length - b.length); // stable: pictures keep their order
   const unitOrder = Int32Array.from(windows.flat());
   const frameLengths = grids.flatMap(({ t, h, w }) => new Array<number>(t).fill((h * w) / merge ** 2));
-  const unitPlaces = new Int32Array(unitOrder.length);
-  for (const [place, unit] of unitOrder.entries()) unitPlaces[unit] = place;
   return {
     unitOrder,
-    unitPlaces,
+    unitPlaces: inverse(unitOrder),
     windows: joined(windows.map((window) => window.length * merge ** 2)),
     frames: joined(frameLengths.map((units) => units * merge ** 2)),
     frameOrder: Int32Array.from(placesByFrame(unitOrder, frameLengths).flat()),
@@ -98,4 +96,11 @@ function joined(lengths: readonly number[]): Runs[] {
     else runs.push({ count: 1, length });
   }
   return runs;
+}
+
+/** The permutation that undoes `order`. */
+export function inverse(order: Int32Array): Int32Array {
+  const places = new Int32Array(order.length);
+  for (const [place, index] of order.entries()) places[index] = place;
+  return places;
 }
