@@ -8,6 +8,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <napi.h>
@@ -22,6 +23,7 @@
 #include <unordered_set>
 
 #include "marshal.h"
+#include "process-group.h"
 
 namespace {
 
@@ -73,7 +75,8 @@ struct Operator {
 
 class Addon : public Napi::Addon<Addon> {
  public:
-  Addon(Napi::Env, Napi::Object exports) {
+  Addon(Napi::Env env, Napi::Object exports) {
+    countBeforeAnyIsSet();
     DefineAddon(exports, {
                              method<&Addon::resolve>("resolve"),
                              method<&Addon::schema>("schema"),
@@ -98,8 +101,11 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::setGradEnabled>("setGradEnabled"),
                              method<&Addon::threads>("threads"),
                              method<&Addon::setThreads>("setThreads"),
+                             method<&Addon::standardThreads>("standardThreads"),
                              method<&Addon::loadCuda>("loadCuda"),
+                             method<&Addon::deviceMemory>("deviceMemory"),
                          });
+    exportProcessGroups(env, exports);
   }
 
  private:
@@ -215,7 +221,7 @@ class Addon : public Napi::Addon<Addon> {
 
   // --- tensors ---
 
-  // fromBytes(typed array, shape, dtype, device) -> tensor; one copy
+  // fromBytes(typed array, shape, dtype, device) -> tensor; one copy, and one more to a device that is not the CPU
   Napi::Value fromBytes(const Napi::CallbackInfo& info) {
     auto source = info[0].As<Napi::TypedArray>();
     auto shape = toIntegers(info[1]);
@@ -224,10 +230,15 @@ class Addon : public Napi::Addon<Addon> {
     if (source.ByteLength() != wanted)
       throw std::invalid_argument("the shape needs " + std::to_string(wanted) + " bytes, the array has " +
                                   std::to_string(source.ByteLength()));
-    auto* bytes = static_cast<char*>(source.ArrayBuffer().Data()) + source.ByteOffset();
-    at::Tensor view = wanted == 0 ? at::empty(shape, options) : at::from_blob(bytes, shape, options);
     c10::Device device(info[3].As<Napi::String>().Utf8Value());
-    return added(info.Env(), device.is_cpu() ? view.clone() : view.to(device));
+    if (wanted == 0) return added(info.Env(), at::empty(shape, options.device(device)));
+    auto* bytes = static_cast<char*>(source.ArrayBuffer().Data()) + source.ByteOffset();
+    at::Tensor view = at::from_blob(bytes, shape, options);
+    if (device.is_cpu()) return added(info.Env(), view.clone());
+    // From pinned memory the copy takes its place in the device's queue, and nobody waits for it; libtorch gives the
+    // buffer to no one else before it is done.
+    at::Tensor pinned = at::empty(shape, options.pinned_memory(true)).copy_(view);
+    return added(info.Env(), pinned.to(device, pinned.scalar_type(), /*non_blocking=*/true));
   }
 
   // readInto(tensor, typed array of the same dtype and number of elements); one copy
@@ -375,11 +386,18 @@ class Addon : public Napi::Addon<Addon> {
 
   // --- threads and devices ---
 
+  // How many threads operators use that this JavaScript thread calls. A JavaScript thread that has set none has the count
+  // that was set last on any.
   Napi::Value threads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), at::get_num_threads()); }
 
   Napi::Value setThreads(const Napi::CallbackInfo& info) {
     at::set_num_threads(info[0].As<Napi::Number>().Int32Value());
     return info.Env().Undefined();
+  }
+
+  // What libtorch takes by itself, whatever has been set since.
+  Napi::Value standardThreads(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), countBeforeAnyIsSet());
   }
 
   // loadCuda(path of libtorch_cuda) -> number of devices. It must come before any CUDA query: libtorch remembers the
@@ -388,6 +406,22 @@ class Addon : public Napi::Addon<Addon> {
     auto path = info[0].As<Napi::String>().Utf8Value();
     if (!dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) throw std::runtime_error(dlerror());
     return Napi::Number::New(info.Env(), at::detail::getCUDAHooks().deviceCount());
+  }
+
+  // deviceMemory(device, not the CPU) -> [free, total] bytes, as the driver has them
+  Napi::Value deviceMemory(const Napi::CallbackInfo& info) {
+    c10::Device device(info[0].As<Napi::String>().Utf8Value());
+    at::globalContext().lazyInitDevice(device.type());
+    auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
+    auto sizes = Napi::Array::New(info.Env(), 2);
+    sizes.Set(0u, Napi::Number::New(info.Env(), static_cast<double>(free)));
+    sizes.Set(1u, Napi::Number::New(info.Env(), static_cast<double>(total)));
+    return sizes;
+  }
+
+  static int countBeforeAnyIsSet() {
+    static const int count = at::get_num_threads();
+    return count;
   }
 
   Handles handles_;

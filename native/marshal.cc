@@ -131,6 +131,10 @@ c10::IValue typedToIValue(Handles& handles, const c10::TypePtr& type, const Napi
     case c10::TypeKind::LayoutType:
       if (toText(value) != "strided") refuse("\"strided\"", value);
       return static_cast<int64_t>(at::kStrided);
+    case c10::TypeKind::AnyType:
+      if (value.IsString()) return toText(value);
+      if (value.IsBoolean()) return toBoolean(value);
+      return toScalar(value);
     case c10::TypeKind::GeneratorType: return handles.generators.at(toHandle(value, "a generator"));
     default: throw std::invalid_argument("arguments of type " + type->str() + " are not supported");
   }

@@ -6,6 +6,7 @@
 //   Scalar                               boolean; a whole number is an integer, any other number a double
 //   str, ScalarType, Device,
 //   MemoryFormat, Layout                 string
+//   Any                                  string, boolean or number, as it is
 //   T[]                                  array
 //   T?                                   as T, or null / undefined
 //   a trailing argument with a default   may be left out or undefined

@@ -12,6 +12,7 @@ import { SetupError, say, step } from "./console.mjs";
 import { filesUnder, hash, hashFiles, partialName, readJson, writeWhole } from "./files.mjs";
 import { torchNamedByUser, torchOfPython, versionFits, versionOf } from "./libtorch.mjs";
 import { hasNvidiaDriver, torchOfCache } from "./libtorch-cache.mjs";
+import { buildNccl, ncclHeaders } from "./nccl.mjs";
 
 /** @typedef {import("./ensure.mjs").Place} Place */
 /** @typedef {import("./libtorch.mjs").Torch} Torch */
@@ -21,6 +22,7 @@ import { hasNvidiaDriver, torchOfCache } from "./libtorch-cache.mjs";
  *
  * @typedef {object} NativeBuild
  * @property {string} addon absolute path
+ * @property {string} [nccl] absolute path of the library for NCCL, where it could be made
  * @property {Torch} torch
  * @property {string} compiler the command it was compiled with
  * @property {string} fingerprint of everything that the addon was made of
@@ -38,7 +40,8 @@ export function addonIsReady(place) {
   if (torch === undefined || built?.addon !== addonFile(root) || !existsSync(built.addon)) return false;
   if (env.VL_REWARD_TORCH && torchNamedByUser(place)?.folder !== torch.folder) return false;
   if (env.CXX && built.compiler !== env.CXX.trim()) return false; // without it, any compiler was right
-  return built.fingerprint === fingerprint(root, torch);
+  if (built.nccl !== undefined && !existsSync(built.nccl)) return false;
+  return built.fingerprint === fingerprint(place, torch);
 }
 
 /**
@@ -87,6 +90,9 @@ const whence = {
   cache: "our own copy",
 };
 
+/** Not part of the addon, but of a library beside it. */
+const ncclSource = join("nccl", "nccl-backend.cc");
+
 /** @param {string} root */
 function recordFile(root) {
   return join(root, "build", "native.json");
@@ -103,10 +109,10 @@ function addonFile(root) {
 }
 
 /**
- * @param {string} root
+ * @param {Place} place
  * @param {Torch} torch
  */
-function fingerprint(root, torch) {
+function fingerprint({ root, env }, torch) {
   const native = join(root, "native");
   const napi = ["node-addon-api", "node-api-headers"].map((name) => readFileSync(packageFile(root, name)));
   return hash([
@@ -114,6 +120,7 @@ function fingerprint(root, torch) {
     torch.folder,
     torch.version,
     ...flags,
+    ...(ncclHeaders(torch, env) ?? []),
     ...napi,
     hashFiles(native, sources(root)),
   ]);
@@ -139,11 +146,12 @@ function packageFile(root, name) {
  * @param {Torch} torch
  * @param {[string, ...string[]]} compiler
  */
-async function build({ root, env }, torch, compiler) {
+async function build(place, torch, compiler) {
+  const { root, env } = place;
   const native = join(root, "native");
-  const units = sources(root).filter((name) => name.endsWith(".cc"));
+  const units = sources(root).filter((name) => name.endsWith(".cc") && name !== ncclSource);
   if (units.length === 0) throw new SetupError(`${native} holds no C++ source: the clone is not whole`);
-  const made = fingerprint(root, torch); // before compiling: a file saved meanwhile shows as a difference next time
+  const made = fingerprint(place, torch); // before compiling: a file saved meanwhile shows as a difference next time
   const headers = hashFiles(
     native,
     sources(root).filter((name) => name.endsWith(".h")),
@@ -153,15 +161,18 @@ async function build({ root, env }, torch, compiler) {
     join(dirname(packageFile(root, "node-api-headers")), "include"),
     join(torch.folder, "include"),
     join(torch.folder, "include/torch/csrc/api/include"),
+    join(native, "gloo-stubs"),
   ];
   const command = [...compiler, ...flags, ...include.flatMap((folder) => ["-isystem", folder])];
   const settings = hash([torch.version, headers, ...command]);
   const folder = join(root, "build", "objects");
-  const objects = units.map((name) => {
+  /** @param {string} name */
+  const unit = (name) => {
     const source = join(native, name);
     const object = join(folder, `${name.replaceAll("/", "-")}-${hash([settings, readFileSync(source)])}.o`);
     return { source, object };
-  });
+  };
+  const objects = units.map(unit);
   await compileAll(objects, command, env);
 
   const addon = addonFile(root);
@@ -169,9 +180,14 @@ async function build({ root, env }, torch, compiler) {
   await link(files, partialName(addon), compiler, join(torch.folder, "lib"), env);
   await tryLoading(partialName(addon), torch.folder, env);
   renameSync(partialName(addon), addon);
+
+  const cuda = ncclHeaders(torch, env);
+  const library = join(root, "build", "vl_reward_nccl.so");
+  const nccl = cuda && (await buildNccl(unit(ncclSource), library, cuda, command, compiler, torch, env));
+  if (nccl) files.push(unit(ncclSource).object);
   for (const name of readdirSync(folder)) if (!files.includes(join(folder, name))) rmSync(join(folder, name));
 
   /** @type {NativeBuild} */
-  const result = { addon, torch, compiler: compiler.join(" "), fingerprint: made };
+  const result = { addon, ...(nccl && { nccl }), torch, compiler: compiler.join(" "), fingerprint: made };
   writeWhole(recordFile(root), `${JSON.stringify(result, undefined, 2)}\n`);
 }

@@ -82,13 +82,14 @@ export async function compileAll(units, command, env) {
  * @param {readonly string[]} compiler
  * @param {string} lib libtorch's lib folder, which the addon remembers
  * @param {NodeJS.ProcessEnv} env
+ * @param {readonly string[]} [more] libraries beyond the two, as in "-lm"
  */
-export async function link(objects, addon, compiler, lib, env) {
+export async function link(objects, addon, compiler, lib, env, more = []) {
   const mac = process.platform === "darwin";
   // Old tags on Linux: LD_LIBRARY_PATH must not slip another libtorch under an addon that was built for this one.
   const how = mac ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-Wl,--disable-new-dtags"];
-  const libraries = [`-L${lib}`, "-ltorch_cpu", "-lc10", `-Wl,-rpath,${lib}`];
-  await call([...compiler, ...how, ...objects, "-o", addon, ...libraries], env, "linking the addon");
+  const libraries = [`-L${lib}`, "-ltorch_cpu", "-lc10", ...more, `-Wl,-rpath,${lib}`];
+  await call([...compiler, ...how, ...objects, "-o", addon, ...libraries], env, "linking");
 }
 
 /**

@@ -14,9 +14,14 @@ export function noGrad<T>(body: () => T): T {
   }
 }
 
-/** Adds the gradient of a scalar with respect to every leaf to what the leaf has accumulated. */
-export function backward(loss: Tensor, options: { keepGraph?: boolean } = {}): void {
-  translated(() => native().backward([loss.handle], undefined, options.keepGraph ?? false));
+/**
+ * Adds the gradient with respect to every leaf to what the leaf has accumulated.
+ *
+ * @param root a scalar, or of any shape where the gradient with respect to it is given as `gradient`
+ */
+export function backward(root: Tensor, options: { keepGraph?: boolean; gradient?: Tensor } = {}): void {
+  const { gradient, keepGraph = false } = options;
+  translated(() => native().backward([root.handle], gradient && [gradient.handle], keepGraph));
 }
 
 /** What `backward` has accumulated in a leaf: a tensor over the same memory, or null. */

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { chooseDevice, setThreadCount, threadCount } from "./device.ts";
+import { chooseDevice, deviceMemory, deviceWords, setThreadCount, threadCount } from "./device.ts";
 
 const devicesHere = chooseDevice("auto") === "cpu" ? 0 : 1;
 
@@ -33,6 +33,37 @@ describe("chooseDevice", () => {
   test.skipIf(devicesHere === 0)("with one, auto and cuda are the first", () => {
     expect(chooseDevice("auto")).toBe("cuda:0");
     expect(chooseDevice("cuda")).toBe("cuda:0");
+  });
+});
+
+describe("deviceWords", () => {
+  test.each([
+    ["auto", ["auto"]],
+    ["cuda:1", ["cuda:1"]],
+    ["cpu,cpu", ["cpu", "cpu"]],
+    ["cuda:0, cuda:1", ["cuda:0", "cuda:1"]],
+  ])("%j -> %j", (list, words) => {
+    expect(deviceWords(list)).toEqual(words);
+  });
+
+  test.each([
+    ["cuda:1,cpu,cuda:1", 'The devices "cuda:1,cpu,cuda:1" name cuda:1 twice.'],
+    ["cuda,cuda:0", 'The devices "cuda,cuda:0" name cuda:0 twice.'],
+    ["cpu,auto", 'The devices "cpu,auto" cannot hold auto: it chooses one by itself.'],
+  ])("%j is refused", (list, message) => {
+    expect(() => deviceWords(list)).toThrow(expect.objectContaining({ code: "usage", message }));
+  });
+});
+
+describe("deviceMemory", () => {
+  test("the CPU's is the system's to tell", () => {
+    expect(() => deviceMemory("cpu")).toThrow(expect.objectContaining({ code: "operator_failed" }));
+  });
+
+  test.skipIf(devicesHere === 0)("a GPU has some free, and no more than it has", () => {
+    const { free, total } = deviceMemory("cuda:0");
+    expect(free).toBeGreaterThan(0);
+    expect(free).toBeLessThanOrEqual(total);
   });
 });
 

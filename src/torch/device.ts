@@ -39,12 +39,26 @@ export function chooseDevice(wanted: string): Device {
   );
 }
 
-/** How many threads an operator may use; global to the process. */
+/** Memory of a CUDA device in bytes. What libtorch has taken and keeps for later counts as taken. */
+export function deviceMemory(device: Device): { free: number; total: number } {
+  const [free, total] = translated(() => native().deviceMemory(device));
+  return { free, total };
+}
+
+/**
+ * How many threads an operator may use that is called on this JavaScript thread. One that has set none has the number that
+ * was set last on any.
+ */
 export function threadCount(): number {
   return native().threads();
 }
 
-/** Throws `operator_failed` for a count below one. */
+/** How many threads libtorch takes by itself: one per core, or OMP_NUM_THREADS. */
+export function standardThreadCount(): number {
+  return native().standardThreads();
+}
+
+/** For operators called on this JavaScript thread. Throws `operator_failed` for a count below one. */
 export function setThreadCount(count: number): void {
   translated(() => native().setThreads(count));
 }
@@ -57,6 +71,21 @@ export function libtorchVersion(): string {
 /** Which libtorch the addon was built against: its kind and where setup found it. Throws `native_unavailable`. */
 export function libtorchBuild(): NativeBuild["torch"] {
   return nativeBuild().torch;
+}
+
+/**
+ * "cuda:0,cuda:1" -> the words for chooseDevice. Throws `usage` where "auto" is one of several, or a CUDA device is there
+ * twice; whether they are there is not looked at.
+ */
+export function deviceWords(list: string): string[] {
+  const words = list.split(",").map((word) => word.trim());
+  const places = words.map((word) => (word === "cuda" ? "cuda:0" : word));
+  const twice = places.find((place, index) => place.startsWith("cuda") && places.indexOf(place) !== index);
+  if (twice !== undefined) throw new VlRewardError("usage", `The devices "${list}" name ${twice} twice.`);
+  if (words.length > 1 && words.includes("auto")) {
+    throw new VlRewardError("usage", `The devices "${list}" cannot hold auto: it chooses one by itself.`);
+  }
+  return words;
 }
 
 /** Every device that `chooseDevice` can choose. */

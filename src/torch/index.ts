@@ -1,8 +1,21 @@
 /** @file The front door of the tensor library: everything above imports from here. */
 
 export * from "./autograd.ts";
-export { chooseDevice, libtorchBuild, libtorchVersion, listDevices, setThreadCount, threadCount } from "./device.ts";
+export {
+  chooseDevice,
+  deviceMemory,
+  deviceWords,
+  libtorchBuild,
+  libtorchVersion,
+  listDevices,
+  setThreadCount,
+  standardThreadCount,
+  threadCount,
+} from "./device.ts";
+export { type Backend, type GroupOptions, ProcessGroup, type Reduction } from "./distributed.ts";
+export { endProcess, Heartbeat } from "./heartbeat.ts";
 export * from "./ops.ts";
+export { type ProcessEnvironment, processEnvironment } from "./process-environment.ts";
 export { Generator } from "./random.ts";
 export {
   bytesPerElement,

@@ -50,12 +50,37 @@ export interface NativeAddon {
   setGradEnabled(on: boolean): boolean;
   threads(): number;
   setThreads(count: number): void;
+  standardThreads(): number;
   loadCuda(path: string): number;
+  deviceMemory(device: string): [free: number, total: number];
+  // native/process-group.cc; times are in milliseconds
+  openStore(host: string, port: number, serve: boolean, timeout: number, prefix: string): Handle;
+  localStore(): Handle;
+  closeStore(store: Handle): void;
+  storeSet(store: Handle, key: string, value: string): void;
+  storeGet(store: Handle, key: string): string | null;
+  storeAdd(store: Handle, key: string, amount: number): number;
+  storeWait(store: Handle, keys: string[], timeout: number): string[];
+  createGroup(
+    name: string,
+    backend: "gloo" | "nccl",
+    store: Handle,
+    rank: number,
+    size: number,
+    timeout: number,
+    address: string,
+  ): void;
+  setGroupTimeout(name: string, timeout: number): void;
+  destroyGroup(name: string): void;
+  loadNccl(path: string): void;
+  endProcess(code: number): never;
 }
 
 /** What setup wrote: which libtorch the addon was built against, and where it came from. */
 export interface NativeBuild {
   readonly addon: string;
+  /** The library for exchanges between GPUs, where CUDA's headers were there to make it. */
+  readonly nccl?: string;
   readonly torch: {
     readonly folder: string;
     readonly version: string;

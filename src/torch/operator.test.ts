@@ -2,14 +2,25 @@
 import { describe, expect, test } from "vitest";
 import { VlRewardError } from "../errors.ts";
 import { op } from "./operator.ts";
-import { add, cat, clamp, empty, gelu, linear, matmul, mulScalar, randn, sumAlong, toDtype, transpose } from "./ops.ts";
+import {
+  add,
+  cat,
+  clamp,
+  empty,
+  full,
+  gelu,
+  linear,
+  matmul,
+  mulScalar,
+  randn,
+  sumAlong,
+  toDtype,
+  transpose,
+} from "./ops.ts";
 import { Generator } from "./random.ts";
 import { liveTensors, scope, type Tensor, tensorFrom } from "./tensor.ts";
 
 // Operators that only tests need.
-const full = op(
-  "aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
-);
 const index = op("aten::index.Tensor(Tensor self, Tensor?[] indices) -> Tensor");
 const clone = op("aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor");
 const stride = op("aten::stride.int(Tensor self, int dim) -> int");

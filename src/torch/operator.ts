@@ -6,12 +6,16 @@ import { type OperatorFunction, operatorName, resultKinds } from "./schema.ts";
 import { Tensor } from "./tensor.ts";
 import { traced } from "./trace.ts";
 
-/** Every schema that op() has been given; a test holds each against the live one. */
-export const declaredSchemas: string[] = [];
+/** Every schema that op() has been given, with its other spellings; a test holds each against the live one. */
+export const declaredSchemas: (readonly [schema: string, ...others: string[]])[] = [];
 
-/** -> the operator as a function typed by its schema. Errors: `operator_failed`, with the operator and the shapes. */
-export function op<const S extends string>(schema: S): OperatorFunction<S> {
-  declaredSchemas.push(schema);
+/**
+ * -> the operator as a function typed by its schema. Errors: `operator_failed`, with the operator and the shapes.
+ *
+ * @param others how the same operator is written in other versions of libtorch; arguments follow the live schema
+ */
+export function op<const S extends string>(schema: S, ...others: string[]): OperatorFunction<S> {
+  declaredSchemas.push([schema, ...others]);
   const kinds = resultKinds(schema);
   const { name } = operatorName(schema);
   let operator: number | undefined;

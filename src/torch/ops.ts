@@ -16,6 +16,7 @@ export const cos = op("aten::cos(Tensor self) -> Tensor");
 export const sin = op("aten::sin(Tensor self) -> Tensor");
 export const silu = op("aten::silu(Tensor self) -> Tensor");
 export const gelu = op('aten::gelu(Tensor self, *, str approximate="none") -> Tensor');
+export const logSigmoid = op("aten::log_sigmoid(Tensor self) -> Tensor");
 export const round = op("aten::round(Tensor self) -> Tensor");
 export const clamp = op("aten::clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor");
 
@@ -24,7 +25,21 @@ export const expInto = op("aten::exp_(Tensor(a!) self) -> Tensor(a!)");
 export const erfInto = op("aten::erf_(Tensor(a!) self) -> Tensor(a!)");
 export const mulInto = op("aten::mul_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)");
 export const divOut = op("aten::div.out(Tensor self, Tensor other, *, Tensor(a!) out) -> Tensor(a!)");
+export const triuInto = op("aten::triu_(Tensor(a!) self, SymInt diagonal=0) -> Tensor(a!)");
 export const addScalarInto = op("aten::add_.Scalar(Tensor(a!) self, Scalar other, Scalar alpha=1) -> Tensor(a!)");
+
+export const zeroInto = op("aten::zero_(Tensor(a!) self) -> Tensor(a!)");
+export const addInto = op("aten::add_.Tensor(Tensor(a!) self, Tensor other, *, Scalar alpha=1) -> Tensor(a!)");
+
+// For an optimizer: many tensors at once.
+export const foreachNorm = op(
+  "aten::_foreach_norm.Scalar(Tensor[] self, Scalar ord=2, ScalarType? dtype=None) -> Tensor[]",
+);
+export const foreachMulInto = op("aten::_foreach_mul_.Scalar(Tensor(a!)[] self, Scalar scalar) -> ()");
+export const foreachAddInto = op("aten::_foreach_add_.Scalar(Tensor(a!)[] self, Scalar scalar) -> ()");
+export const fusedAdamW = op(
+  "aten::_fused_adamw_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()",
+);
 
 // Reductions and comparison.
 export const sum = op("aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor");
@@ -43,6 +58,14 @@ export const rmsNorm = op(
 );
 export const scaledDotProductAttention = op(
   "aten::scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0., bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor",
+);
+export const fusedSdpChoice = op(
+  "aten::_fused_sdp_choice(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0., bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> int",
+);
+// From torch 2.12 on it has two more arguments, which nothing here gives.
+export const flashAttentionForward = op(
+  "aten::_flash_attention_forward(Tensor query, Tensor key, Tensor value, Tensor? cum_seq_q, Tensor? cum_seq_k, SymInt max_q, SymInt max_k, float dropout_p, bool is_causal, bool return_debug_mask, *, float? scale=None, SymInt? window_size_left=None, SymInt? window_size_right=None, Tensor? seqused_k=None, Tensor? alibi_slopes=None) -> (Tensor output, Tensor softmax_logsumexp, Tensor rng_state, Tensor unused, Tensor debug_attn_mask)",
+  "aten::_flash_attention_forward(Tensor query, Tensor key, Tensor value, Tensor? cum_seq_q, Tensor? cum_seq_k, SymInt max_q, SymInt max_k, float dropout_p, bool is_causal, bool return_debug_mask, *, float? scale=None, SymInt? window_size_left=None, SymInt? window_size_right=None, Tensor? seqused_k=None, Tensor? alibi_slopes=None, Tensor? block_table=None, int? num_splits=None) -> (Tensor output, Tensor softmax_logsumexp, Tensor rng_state, Tensor unused, Tensor debug_attn_mask)",
 );
 
 // Shape and order.
@@ -65,8 +88,17 @@ export const empty = op(
 export const zeros = op(
   "aten::zeros(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
 );
+export const full = op(
+  "aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+);
+export const rand = op(
+  "aten::rand.generator(SymInt[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+);
 export const randn = op(
   "aten::randn.generator(SymInt[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+);
+export const bernoulliInto = op(
+  "aten::bernoulli_.float(Tensor(a!) self, float p=0.5, *, Generator? generator=None) -> Tensor(a!)",
 );
 export const toDtype = op(
   "aten::to.dtype(Tensor(a) self, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor(a)",
@@ -82,3 +114,23 @@ export const detach = op("aten::detach(Tensor(a) self) -> Tensor(a)");
 export const upsampleBicubic2dAa = op(
   "aten::_upsample_bicubic2d_aa(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, float? scales_w=None) -> Tensor",
 );
+
+// Between processes. `group_name` is a str up to torch 2.11 and Any from 2.12 on. What these return is there when
+// `waitTensor` of it has come back.
+export const allReduce = op(
+  "_c10d_functional::all_reduce(Tensor input, str reduce_op, str group_name) -> Tensor",
+  "_c10d_functional::all_reduce(Tensor input, str reduce_op, Any group_name) -> Tensor",
+);
+export const allGatherIntoTensor = op(
+  "_c10d_functional::all_gather_into_tensor(Tensor input, int group_size, str group_name) -> Tensor",
+  "_c10d_functional::all_gather_into_tensor(Tensor input, int group_size, Any group_name) -> Tensor",
+);
+export const reduceScatterTensor = op(
+  "_c10d_functional::reduce_scatter_tensor(Tensor input, str reduce_op, int group_size, str group_name) -> Tensor",
+  "_c10d_functional::reduce_scatter_tensor(Tensor input, str reduce_op, int group_size, Any group_name) -> Tensor",
+);
+export const broadcast = op(
+  "_c10d_functional::broadcast(Tensor input, int src, str group_name) -> Tensor",
+  "_c10d_functional::broadcast(Tensor input, int src, Any group_name) -> Tensor",
+);
+export const waitTensor = op("_c10d_functional::wait_tensor(Tensor tensor) -> Tensor");

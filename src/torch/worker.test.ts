@@ -37,6 +37,20 @@ describe("in a worker", () => {
     mine.dispose();
   });
 
+  test("a number of threads is a JavaScript thread's own; what libtorch takes by itself stays known", async () => {
+    const [before, standard] = [native().threads(), native().standardThreads()];
+    native().setThreads(standard + 1);
+    const worker = workerWith(`
+      const started = addon.threads();
+      addon.setThreads(started + 1);
+      parentPort.postMessage({ started, own: addon.threads(), standard: addon.standardThreads() });
+    `);
+    const [message] = await once(worker, "message");
+    expect(message).toEqual({ started: standard + 1, own: standard + 2, standard });
+    expect(native().threads()).toBe(standard + 1);
+    native().setThreads(before);
+  });
+
   test("one that is terminated in the middle of its calls takes nothing with it", async () => {
     const worker = workerWith(`
       parentPort.postMessage("running");
