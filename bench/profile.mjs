@@ -2,7 +2,7 @@
  * @file Where the time of one workload goes: a trace for chrome://tracing or ui.perfetto.dev, and its sums as tables. One
  * thread does everything here, so that preparing and computing lie one after the other; in the engine they overlap.
  */
-import { writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Table from "cli-table3";
 import { readGroups } from "./groups.mjs";
@@ -10,7 +10,7 @@ import { readGroups } from "./groups.mjs";
 /** @typedef {import("../src/reward/group.ts").Group} Group */
 
 /** @type {typeof import("../src/torch/index.ts")} */
-const { setTracer, Tensor, traced } = await import(new URL("../dist/torch/index.js", import.meta.url).href);
+const { traced } = await import(new URL("../dist/torch/index.js", import.meta.url).href);
 /** @type {typeof import("../src/checkpoint/checkpoint.ts")} */
 const { readJson } = await import(new URL("../dist/checkpoint/checkpoint.js", import.meta.url).href);
 /** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
@@ -19,9 +19,13 @@ const { parseConfig } = await import(new URL("../dist/models/qwen2_5_vl/config.j
 const { Processor } = await import(new URL("../dist/models/qwen2_5_vl/processor.js", import.meta.url).href);
 /** @type {typeof import("../src/reward/scorer.ts")} */
 const { Scorer } = await import(new URL("../dist/reward/scorer.js", import.meta.url).href);
+/** @type {typeof import("../src/reward/trace-file.ts")} */
+const { beginTrace, endTrace, ThreadTrace } = await import(
+  new URL("../dist/reward/trace-file.js", import.meta.url).href
+);
 
-/** The spans that the source names; what else a trace tells of is an operator. */
-const phases = new Set(["prepare", "media", "tokenizer", "score", "vision", "decoder"]);
+/** The spans that are told apart; operators count for the innermost of them. */
+const phases = new Set(["prepare", "media", "fetch", "decode", "resize", "tokenizer", "pass", "vision", "decoder"]);
 
 /**
  * @typedef {object} Call
@@ -44,29 +48,43 @@ export async function writeProfile(task, file) {
     processor.prepare(prefix, branches, { baseFolder });
   for (const group of readGroups(task.before)) scorer.score([await prepare(group)]);
 
-  /** @type {Call[]} */
-  const calls = [];
-  setTracer((name, begin, end, inputs) => {
-    const shapes = inputs.filter((input) => input instanceof Tensor).map(({ shape }) => shape);
-    calls.push({ name, phase: "", begin, end, shapes });
-  });
+  const descriptor = openSync(file, "w");
+  const target = beginTrace(descriptor);
+  const trace = new ThreadTrace(target, "bench");
   const before = process.resourceUsage();
   /** @type {Awaited<ReturnType<typeof prepare>>[]} */
   const prompts = [];
   for (const group of readGroups(task.records)) prompts.push(await traced("prepare", () => prepare(group)));
-  traced("score", () => scorer.score(prompts));
+  traced("pass", () => scorer.score(prompts));
   const after = process.resourceUsage();
-  setTracer(undefined);
+  trace.end();
+  endTrace(target);
+  closeSync(descriptor);
   scorer.dispose();
-  setPhases(calls);
-  writeFileSync(file, JSON.stringify(eventsOf(calls)));
 
+  const calls = readCalls(file);
+  setPhases(calls);
   printPhases(calls);
   printOperators(calls);
   const kernel = (after.systemCPUTime - before.systemCPUTime) / 1e6;
   const faults = after.minorPageFault - before.minorPageFault;
   console.log(`in the kernel: ${kernel.toFixed(2)} s of all threads, ${faults.toLocaleString("en")} page faults`);
   console.log(`trace: ${file}`);
+}
+
+/** @param {string} file @returns {Call[]} */
+function readCalls(file) {
+  /** @type {{ name: string, ph: string, ts: number, dur: number, args: { shapes?: string[] } }[]} */
+  const events = JSON.parse(readFileSync(file, "utf8"));
+  return events
+    .filter(({ ph }) => ph === "X")
+    .map(({ name, ts, dur, args: { shapes = [] } }) => ({
+      name,
+      phase: "",
+      begin: ts / 1000,
+      end: (ts + dur) / 1000,
+      shapes: shapes.map((shape) => (shape === "" ? [] : shape.split(" x ").map(Number))),
+    }));
 }
 
 /** @param {Call[]} calls */
@@ -76,25 +94,6 @@ function setPhases(calls) {
     if (phases.has(call.name)) continue;
     call.phase = spans.find(({ begin, end }) => begin <= call.begin && call.end <= end)?.name ?? "";
   }
-}
-
-/**
- * Complete events of the trace event format; times in microseconds.
- *
- * @param {readonly Call[]} calls
- */
-function eventsOf(calls) {
-  const start = Math.min(...calls.map(({ begin }) => begin));
-  return calls.map(({ name, phase, begin, end, shapes }) => ({
-    name,
-    cat: phases.has(name) ? "phase" : phase,
-    ph: "X",
-    ts: Math.round((begin - start) * 1000),
-    dur: Math.round((end - begin) * 1000),
-    pid: 1,
-    tid: 1,
-    args: { ...(shapes.length > 0 && { shapes: shapes.map((shape) => shape.join(" x ")) }) },
-  }));
 }
 
 /** @param {readonly Call[]} calls */

@@ -46,17 +46,7 @@ const words =
  */
 export function makeWorkloads({ countTokens, photo }) {
   const random = randomFrom(1);
-  const costs = words.split(" ").map((word) => ({ word, tokens: countTokens(` ${word}`) }));
-  /** @param {number} tokens -> a text of so many, or a few more */
-  const textOf = (tokens) => {
-    const text = [];
-    for (let sum = 0; sum < tokens; ) {
-      const { word, tokens: cost } = costs[random(costs.length)] ?? { word: "", tokens: 1 };
-      text.push(word);
-      sum += cost;
-    }
-    return text.join(" ");
-  };
+  const textOf = textsFrom(random, countTokens);
   /** @param {number} count @param {number} tokens */
   const answersOf = (count, tokens) => Array.from({ length: count }, () => textOf(tokens));
   /** @param {string} id @param {string | Part[]} content @param {string[]} responses @returns {BenchRecord} */
@@ -123,6 +113,40 @@ export function makeWorkloads({ countTokens, photo }) {
       records: [record("video", video(16, frame, 40), answersOf(2, 130))],
     },
   ];
+}
+
+/**
+ * Preferences about pictures of the photograph's size, each about another one as far as there are pictures.
+ *
+ * @param {WorkloadOptions} options
+ * @param {number} count
+ */
+export function makePicturePairs({ countTokens, photo }, count) {
+  const textOf = textsFrom(randomFrom(2), countTokens);
+  return Array.from({ length: count }, (_, index) => {
+    const own = { type: "image", image: pictures[index % pictures.length], ...photoSize };
+    const image = photo === undefined ? own : { ...own, image: resolve(photo) };
+    const content = [image, { type: "text", text: textOf(40) }];
+    return { messages: [{ role: "user", content }], chosen: textOf(130), rejected: textOf(130) };
+  });
+}
+
+/**
+ * @param {(below: number) => number} random
+ * @param {(text: string) => number} countTokens
+ * @returns {(tokens: number) => string} a text of so many tokens, or a few more
+ */
+function textsFrom(random, countTokens) {
+  const costs = words.split(" ").map((word) => ({ word, tokens: countTokens(` ${word}`) }));
+  return (tokens) => {
+    const text = [];
+    for (let sum = 0; sum < tokens; ) {
+      const { word, tokens: cost } = costs[random(costs.length)] ?? { word: "", tokens: 1 };
+      text.push(word);
+      sum += cost;
+    }
+    return text.join(" ");
+  };
 }
 
 /**

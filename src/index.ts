@@ -12,7 +12,9 @@ export type {
   TextPart,
   VideoPart,
 } from "./models/conversation.ts";
+export type { DeviceStats, EngineStats } from "./reward/device-stats.ts";
 export { type EngineOptions, RewardEngine, readAhead } from "./reward/engine.ts";
 export type { Group, GroupResult } from "./reward/group.ts";
 export type { ScorerOptions } from "./reward/scorer.ts";
-export type { EngineInfo, EngineStats } from "./reward/thread-messages.ts";
+export type { EngineInfo } from "./reward/thread-messages.ts";
+export { beginTrace, endTrace, type TraceTarget } from "./reward/trace-file.ts";

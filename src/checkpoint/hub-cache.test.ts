@@ -1,7 +1,9 @@
 /** @file A file system without symbolic links: Node's `symlink` refuses as FAT and some network file systems do. */
+import { spawnSync } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { linkIntoSnapshot, missingFiles, repoFolders, withBlobLock } from "./hub-cache.ts";
 
@@ -54,6 +56,44 @@ it("takes over the lock of another host after two silent minutes, not before", a
   await utimes(lock, silent, silent);
   expect(await withBlobLock(folders, "etag", { signal, onWait }, () => Promise.resolve("ran"))).toBe("ran");
   expect(waits).toEqual(["wait"]);
+  expect(await readdir(folders.locks)).toEqual([]);
+});
+
+it("lets many waiters through one by one, though a dead process stood first", async () => {
+  const folders = repoFolders(folder, "org/model");
+  const lock = join(folders.locks, "etag.vl-reward.lock");
+  const { pid } = spawnSync(process.execPath, ["-e", ""]); // of a process that has ended
+  await mkdir(folders.locks, { recursive: true });
+  await writeFile(lock, JSON.stringify({ pid, host: hostname(), nonce: "x" }));
+  let [inside, most, done] = [0, 0, 0];
+  const work = async (): Promise<void> => {
+    most = Math.max(most, ++inside);
+    await sleep(30);
+    inside--;
+    done++;
+  };
+  const waiting = { signal, onWait: () => {} };
+  await Promise.all(Array.from({ length: 4 }, () => withBlobLock(folders, "etag", waiting, work)));
+  expect({ most, done }).toEqual({ most: 1, done: 4 });
+  expect(await readdir(folders.locks)).toEqual([]);
+});
+
+it("takes an abandoned lock away behind a guard: one waiter at a time, and not for ever", async () => {
+  const folders = repoFolders(folder, "org/model");
+  const lock = join(folders.locks, "etag.vl-reward.lock");
+  const guard = `${lock}.taking`;
+  await mkdir(folders.locks, { recursive: true });
+  await writeFile(lock, JSON.stringify({ pid: 1, host: "elsewhere.example", nonce: "x" }));
+  const silent = new Date(Date.now() - 121_000);
+  await utimes(lock, silent, silent);
+  await writeFile(guard, ""); // another waiter is just taking it away
+  const soon = AbortSignal.timeout(300);
+  const run = (): Promise<string> => Promise.resolve("ran");
+  await expect(withBlobLock(folders, "etag", { signal: soon, onWait: () => {} }, run)).rejects.toThrow(/timeout/);
+  expect(await readdir(folders.locks)).toHaveLength(2);
+  const old = new Date(Date.now() - 11_000); // that waiter was killed
+  await utimes(guard, old, old);
+  expect(await withBlobLock(folders, "etag", { signal, onWait: () => {} }, run)).toBe("ran");
   expect(await readdir(folders.locks)).toEqual([]);
 });
 

@@ -10,10 +10,12 @@
  * own processes, and are known to be abandoned when their owner is dead or silent.
  */
 import { randomUUID } from "node:crypto";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 
 /** Where one model lies in the cache. */
@@ -116,6 +118,7 @@ export async function linkIntoSnapshot(blob: string, pointer: string, isNew: boo
 
 const heartbeatMs = 15_000;
 const silentMs = 8 * heartbeatMs;
+const oldGuardMs = 10_000;
 
 /**
  * Runs `run` while no other process of ours works on the same blob. A lock is taken over when its owner is a dead
@@ -132,8 +135,10 @@ export async function withBlobLock<T>(
   const owner = JSON.stringify({ pid: process.pid, host: hostname(), nonce: randomUUID() });
   await mkdir(folders.locks, { recursive: true });
   for (let tries = 0; !(await claim(path, owner)); tries++) {
-    if (await isAbandoned(path)) {
-      await rm(path, { force: true });
+    const found = readLock(path);
+    if (found && isAbandoned(found)) {
+      takeAway(path, found);
+      await pause(10, waiting.signal);
       continue;
     }
     if (tries === 0) {
@@ -167,18 +172,57 @@ async function claim(path: string, owner: string): Promise<boolean> {
   }
 }
 
+/** A lock as it was found; no two states of one lock are equal, whoever holds it. */
+interface FoundLock {
+  readonly inode: number;
+  readonly renewed: number; // milliseconds since 1970
+  readonly owner: string;
+}
+
+/** Undefined when it was released meanwhile: look again. */
+function readLock(path: string): FoundLock | undefined {
+  try {
+    const { ino, mtimeMs } = statSync(path);
+    return { inode: ino, renewed: mtimeMs, owner: readFileSync(path, "utf8") };
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
 const lockOwner = z.object({ pid: z.int(), host: z.string() });
 
-async function isAbandoned(path: string): Promise<boolean> {
+function isAbandoned({ renewed, owner }: FoundLock): boolean {
+  if (Date.now() - renewed > silentMs) {
+    return true;
+  }
   try {
-    const { mtimeMs } = await stat(path);
-    if (Date.now() - mtimeMs > silentMs) {
-      return true;
-    }
-    const owner = lockOwner.parse(JSON.parse(await readFile(path, "utf8")));
-    return owner.host === hostname() && !isAlive(owner.pid);
+    const { pid, host } = lockOwner.parse(JSON.parse(owner));
+    return host === hostname() && !isAlive(pid);
   } catch {
-    return false; // released meanwhile, or just created and not yet written: look again
+    return false; // just created and not yet written
+  }
+}
+
+/**
+ * Takes an abandoned lock away. One waiter at a time, behind a guard, so that what is removed is still what was judged: a
+ * lock that another waiter has made meanwhile stays. The guard stands for an instant; an old one was left by a process
+ * that was killed in that instant.
+ */
+function takeAway(path: string, judged: FoundLock): void {
+  const guard = `${path}.taking`;
+  try {
+    writeFileSync(guard, "", { flag: "wx" });
+  } catch (error) {
+    if (!hasCode(error, "EEXIST")) throw error;
+    const since = statSync(guard, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - since > oldGuardMs) rmSync(guard, { force: true });
+    return;
+  }
+  try {
+    if (isDeepStrictEqual(readLock(path), judged)) rmSync(path, { force: true });
+  } finally {
+    rmSync(guard, { force: true });
   }
 }
 

@@ -30,6 +30,9 @@ export interface OpenOptions {
   readonly limits?: Partial<FetchLimits>;
 }
 
+/** Whether a source comes over the network. */
+export const isRemote = (source: string): boolean => /^https?:/i.test(source);
+
 /**
  * Finds a source; an address is fetched, a file only looked at (its size has no limit until it is read into memory).
  * Rejects with `media_not_found`, `media_fetch_failed`, `media_too_large` or `media_damaged` (a malformed data URL);
@@ -38,7 +41,7 @@ export interface OpenOptions {
 export async function openMedia(source: string, options: OpenOptions): Promise<MediaSource> {
   const limits = { ...defaultFetchLimits, ...options.limits };
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(source)?.[1]?.toLowerCase();
-  if (scheme === "http" || scheme === "https") {
+  if (isRemote(source)) {
     return { kind: "bytes", bytes: await fetchBytes(source, limits, options.signal) };
   }
   if (scheme === "data") return { kind: "bytes", bytes: dataUrlBytes(source, limits) };

@@ -23,7 +23,7 @@ import {
   writeWeights,
 } from "../../test/small-checkpoint.ts";
 import { type Placement, placement } from "../nn/index.ts";
-import { type Dtype, liveTensors, noGrad, scope, setThreadCount, tensorFrom } from "../torch/index.ts";
+import { type Dtype, Generator, liveTensors, noGrad, scope, setThreadCount, tensorFrom } from "../torch/index.ts";
 import { publishedName } from "./qwen2_5_vl/model.ts";
 import { ropeIndex } from "./qwen2_5_vl/rope-index.ts";
 import { RewardModel } from "./reward-model.ts";
@@ -281,6 +281,64 @@ describe("refused, and nothing stays behind", () => {
       expect.objectContaining({ code, message: expect.stringMatching(found) }),
     );
     expect(liveTensors()).toEqual(before);
+  });
+});
+
+describe("a checkpoint without a head", () => {
+  const headOf = (seed: number): { model: RewardModel; weight: Float32Array } => {
+    using generator = new Generator(seed);
+    const model = RewardModel.load(folder, inFloat32(), generator);
+    return { model, weight: model.head.weight.value.toFloat32Array() };
+  };
+  beforeEach(() => writeWeights(folder, backbone));
+
+  test("is refused for scoring", () => {
+    expect(() => RewardModel.load(folder, inFloat32())).toThrow(
+      expect.objectContaining({ code: "checkpoint_unsupported", message: expect.stringContaining("no reward head") }),
+    );
+  });
+
+  test("gets the same one from the same seed, without bias, and the backbone is the checkpoint's", () => {
+    const before = liveTensors();
+    const [first, again, other] = [headOf(1), headOf(1), headOf(2)];
+    expect(again.weight).toEqual(first.weight);
+    expect(other.weight).not.toEqual(first.weight);
+    expect(first.model.headIsNew).toBe(true);
+    expect(first.model.head.bias?.value.toFloat32Array()).toEqual(Float32Array.of(0));
+
+    const reward = rewardOf(first.model);
+    for (const { model } of [first, again, other]) model.dispose();
+    const drawn: Weight = { shape: [1, smallSizes.hidden], values: first.weight };
+    writeWeights(folder, weights({ "score.weight": drawn }));
+    const stored = RewardModel.load(folder, inFloat32());
+    expect(stored.headIsNew).toBe(false);
+    expect(difference(rewardOf(stored), reward)).toBeLessThan(1e-6);
+    stored.dispose();
+    expect(liveTensors()).toEqual(before);
+  });
+
+  test("its weights have the variance 1 / (hidden + 1)", () => {
+    const values = Array.from({ length: 400 }, (_, seed) => {
+      const { model, weight } = headOf(seed);
+      model.dispose();
+      return [...weight];
+    }).flat(); // 6400 of them: the mean square is within 5 % of its expectation but for 1 in 200 times
+    const meanSquare = values.reduce((sum, value) => sum + value * value, 0) / values.length;
+    expect(Math.abs(meanSquare * (smallSizes.hidden + 1) - 1)).toBeLessThan(0.05);
+  });
+
+  test("a bias without a weight is no head to be replaced", () => {
+    writeWeights(folder, new Map([...backbone, ["v_head.summary.bias", number(1)]]));
+    using generator = new Generator(0);
+    expect(() => RewardModel.load(folder, inFloat32(), generator)).toThrow(/no reward head/);
+  });
+
+  test("a checkpoint with a head keeps it", () => {
+    writeWeights(folder, weights());
+    const { model, weight } = headOf(3);
+    expect(model.headIsNew).toBe(false);
+    expect(weight).toEqual(head.values);
+    model.dispose();
   });
 });
 

@@ -13,11 +13,15 @@ import {
   type Device,
   type Dtype,
   mul,
+  mulScalar,
   narrow,
+  type Generator as RandomGenerator,
+  randn,
   scope,
   sumAlong,
   type Tensor,
   toDtype,
+  zeros,
 } from "../torch/index.ts";
 import { parseConfig, type Qwen25VLConfig } from "./qwen2_5_vl/config.ts";
 import { publishedName, Qwen25VL, type Sequence } from "./qwen2_5_vl/model.ts";
@@ -38,12 +42,26 @@ export class RewardHead extends Module {
     const rewards = sumAlong(mul(toDtype(hidden, "float32"), this.weight.value), [-1]);
     return this.bias ? add(rewards, this.bias.value) : rewards;
   }
+
+  /**
+   * Fills it as "Learning to summarize from human feedback" does (arXiv 2009.01325): normally distributed
+   * weights of variance 1 / (hidden + 1), so that first rewards are about as large as one hidden value, and no bias.
+   */
+  initialise(generator: RandomGenerator, place: Placement): void {
+    const deviation = 1 / Math.sqrt(this.weight.shape.reduce((product, length) => product * length, 1) + 1);
+    scope(() => {
+      this.weight.assign(mulScalar(randn(this.weight.shape, generator), deviation), place);
+      this.bias?.assign(zeros([1], "float32"), place);
+    });
+  }
 }
 
 export class RewardModel extends Module {
   readonly backbone: Qwen25VL;
   readonly head: RewardHead;
   readonly config: Qwen25VLConfig;
+  /** The checkpoint has none; this one has only been initialised. */
+  readonly headIsNew: boolean;
   readonly #place: Placement;
   readonly #tensors: ReadonlyMap<string, StoredTensor>;
 
@@ -53,21 +71,26 @@ export class RewardModel extends Module {
     this.#place = place;
     this.#tensors = tensors;
     this.backbone = new Qwen25VL(config);
-    this.head = new RewardHead(config.text.hiddenSize, { bias: tensors.has("head.bias") });
+    this.headIsNew = !tensors.has("head.weight");
+    this.head = new RewardHead(config.text.hiddenSize, { bias: this.headIsNew || tensors.has("head.bias") });
   }
 
   /**
    * Loads a checkpoint folder. Tensors are mapped; one at a time is copied where `place` asks for another dtype or device.
    * Throws `config_invalid`, `checkpoint_mismatch`, `checkpoint_damaged` or `checkpoint_unsupported`.
+   *
+   * @param newHead for training: a checkpoint without a head gets one that is drawn from it, instead of being refused
    */
-  static load(folder: string, place: Placement): RewardModel {
+  static load(folder: string, place: Placement, newHead?: RandomGenerator): RewardModel {
     const file = path.join(folder, "config.json");
     const config = parseConfig(readJson(file), file);
-    const tensors = renamed(listTensors(folder));
-    assertHasHead(tensors, folder);
+    const tensors = rewardTensors(folder);
+    assertHeadFits(tensors, folder, newHead !== undefined);
     const model = new RewardModel(config, tensors, place);
     try {
-      fillSlots(new Map(model.namedParameters()), tensors, (slot, tensor) => slot.assign(tensor, place));
+      const slots = new Map((model.headIsNew ? model.backbone : model).namedParameters());
+      fillSlots(slots, tensors, (slot, tensor) => slot.assign(tensor, place));
+      if (model.headIsNew && newHead) model.head.initialise(newHead, place);
     } catch (error) {
       model.dispose();
       throw error;
@@ -124,6 +147,9 @@ const headNames = new Map([
   ["score.weight", "head.weight"], // Hugging Face's ForSequenceClassification
 ]);
 
+/** -> the tensors of a checkpoint folder by the names of a RewardModel's parameters. Throws as `RewardModel.load` does. */
+export const rewardTensors = (folder: string): Map<string, StoredTensor> => renamed(listTensors(folder));
+
 /** The language model's own head is no part of a reward. */
 const ignored = new Set(["lm_head.weight"]);
 
@@ -147,9 +173,10 @@ function renamed(stored: ReadonlyMap<string, StoredTensor>): Map<string, StoredT
   return tensors;
 }
 
-function assertHasHead(tensors: ReadonlyMap<string, StoredTensor>, folder: string): void {
+function assertHeadFits(tensors: ReadonlyMap<string, StoredTensor>, folder: string, mayLack: boolean): void {
   const head = tensors.get("head.weight");
   if (!head) {
+    if (mayLack && !tensors.has("head.bias")) return;
     throw new VlRewardError(
       "checkpoint_unsupported",
       `${folder} has no reward head: neither v_head.summary.weight (value_head.safetensors) nor score.weight. ` +

@@ -1,12 +1,15 @@
 /** @file The layers that a transformer is made of. Names and parameter shapes are PyTorch's. */
-import { cat, embedding, linear, narrow, rmsNorm, type Tensor, toDtype, zeros } from "../torch/index.ts";
+import { add, cat, embedding, linear, narrow, rmsNorm, type Tensor, toDtype, zeros } from "../torch/index.ts";
 import { gelu, swiglu } from "./activations.ts";
+import type { LowRankUpdate } from "./lora.ts";
 import { Module } from "./module.ts";
 import { Parameter } from "./parameter.ts";
 
 export class Linear extends Module {
   readonly weight: Parameter; // [outputs, inputs]
   readonly bias?: Parameter; // [outputs]
+  /** What is added to the weight, where one is attached (lora.ts). */
+  lora: LowRankUpdate | undefined;
 
   constructor(inputs: number, outputs: number, options: { bias: boolean }) {
     super();
@@ -16,11 +19,13 @@ export class Linear extends Module {
 
   /** [..., inputs] -> [..., outputs] */
   forward(x: Tensor): Tensor {
-    return linear(x, this.weight.value, this.bias?.value);
+    const y = linear(x, this.weight.value, this.bias?.value);
+    return this.lora ? add(y, this.lora.forward(x)) : y;
   }
 
   /** As forward, with as many columns as are fastest: those beyond `outputs` hold anything, and are not to be read. */
   forwardWide(x: Tensor): Tensor {
+    if (this.lora) return this.forward(x);
     const weight = this.weight.wideValue;
     const spare = weight.size(0) - this.weight.stored.size(0);
     const bias = this.bias?.value;

@@ -7,6 +7,11 @@ export abstract class Module {
     for (const [key, value] of Object.entries(this)) yield* parametersIn(value, prefix + snakeCase(key));
   }
 
+  /** Every module below this one with its name, e.g. "layers.0.self_attn.q_proj". */
+  *namedModules(prefix = ""): Generator<[name: string, module: Module]> {
+    for (const [key, value] of Object.entries(this)) yield* modulesIn(value, prefix + snakeCase(key));
+  }
+
   /** Frees every parameter. */
   dispose(): void {
     for (const [, parameter] of this.namedParameters()) parameter.dispose();
@@ -18,6 +23,15 @@ function* parametersIn(value: unknown, name: string): Generator<[string, Paramet
   else if (value instanceof Module) yield* value.namedParameters(`${name}.`);
   else if (Array.isArray(value)) {
     for (const [index, item] of value.entries()) yield* parametersIn(item, `${name}.${index}`);
+  }
+}
+
+function* modulesIn(value: unknown, name: string): Generator<[string, Module]> {
+  if (value instanceof Module) {
+    yield [name, value];
+    yield* value.namedModules(`${name}.`);
+  } else if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) yield* modulesIn(item, `${name}.${index}`);
   }
 }
 

@@ -45,6 +45,8 @@ export function rotation(angles: Float32Array, halfWidth: number, dtype: Dtype, 
 /** x [tokens, heads, width] -> the same, turned by each token's angles. */
 export function rotate(x: Tensor, { cos, sin }: Rotation): Tensor {
   const half = x.size(-1) / 2;
-  const swapped = cat([neg(narrow(x, -1, half, half)), narrow(x, -1, 0, half)], -1);
-  return add(mul(x, cos), mul(swapped, sin));
+  return scope(() => {
+    const swapped = cat([neg(narrow(x, -1, half, half)), narrow(x, -1, 0, half)], -1);
+    return add(mul(x, cos), mul(swapped, sin));
+  });
 }

@@ -14,6 +14,18 @@ export interface CacheStats {
   readonly bytes: number; // held now
 }
 
+/** -> the stats of several caches as one */
+export function sumOfStats(all: readonly CacheStats[]): CacheStats {
+  const sum = { hits: 0, misses: 0, entries: 0, bytes: 0 };
+  for (const { hits, misses, entries, bytes } of all) {
+    sum.hits += hits;
+    sum.misses += misses;
+    sum.entries += entries;
+    sum.bytes += bytes;
+  }
+  return sum;
+}
+
 interface Entry<V> {
   readonly value: V;
   readonly bytes: number;

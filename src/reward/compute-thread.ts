@@ -1,5 +1,5 @@
 /**
- * @file The program of the compute thread: holds the model and scores what the prepare threads send, in passes of as many
+ * @file The program of a compute thread: holds the model on one device and scores what the prepare threads send, in passes of as many
  * groups as have arrived and fit. It never waits for more while something is there.
  */
 
@@ -7,20 +7,27 @@ import path from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { readJson } from "../checkpoint/checkpoint.ts";
 import type { GroupPrompt } from "../models/qwen2_5_vl/processor.ts";
+import { traced } from "../torch/index.ts";
+import { DeviceLoad } from "./device-load.ts";
+import { promptTokens } from "./plan.ts";
 import { Scorer } from "./scorer.ts";
 import { type ComputeTask, type FromCompute, type PassResult, type Prompt, toWire } from "./thread-messages.ts";
+import { traceThread } from "./trace-file.ts";
 
 interface Arrived {
   readonly id: number;
   readonly prompt: GroupPrompt;
 }
 
-const { scorer: options, prompts }: ComputeTask = workerData;
+const { scorer: options, trace: target, prompts, device, load: shared }: ComputeTask = workerData;
+const load = new DeviceLoad(shared);
+const trace = traceThread(target, `compute ${options.device}`);
 const arrived: Arrived[] = [];
 let passIsDue = false;
 
 function run(): void {
-  const scorer = Scorer.load(options);
+  const scorer = traced("load", () => Scorer.load(options));
+  trace?.flush();
   for (const port of prompts) {
     port.on("message", (message: Prompt) => {
       if (message.kind === "forget") return forget(message.id);
@@ -47,8 +54,10 @@ function pass(scorer: Scorer): void {
   const groups = takeFitting(scorer);
   if (groups.length === 0) return; // forgotten meanwhile
   const began = performance.now();
-  const results = scored(scorer, groups);
+  const results = traced("pass", () => scored(scorer, groups));
   const seconds = (performance.now() - began) / 1000;
+  trace?.flush();
+  for (const { prompt } of groups) load.done(device, promptTokens(prompt));
   tell({ kind: "pass", results, seconds, caches: { ...scorer.stats } });
 }
 
@@ -57,7 +66,7 @@ function takeFitting(scorer: Scorer): Arrived[] {
   let tokens = 0;
   let count = 0;
   for (const { prompt } of arrived) {
-    tokens += scorer.tokens(prompt);
+    tokens += promptTokens(prompt);
     if (count > 0 && tokens > scorer.tokenBudget) break;
     count++;
   }
@@ -82,8 +91,9 @@ function tokensOf({ prefix, branches }: GroupPrompt): number {
 
 function forget(id: number): void {
   const index = arrived.findIndex((group) => group.id === id);
-  if (index === -1) return; // scored, and so answered
-  arrived.splice(index, 1);
+  const [group] = index === -1 ? [] : arrived.splice(index, 1);
+  if (!group) return; // scored, and so answered; or another device's
+  load.done(device, promptTokens(group.prompt));
   tell({ kind: "forgotten", id });
 }
 

@@ -1,24 +1,30 @@
 /**
  * @file The scoring engine, the library's front door: groups of answers in, their rewards out, in order.
  *
- * Nothing heavy happens on the caller's thread. Prepare threads read media and tokenize, one compute thread holds the
- * model (pipeline.ts); here they get order, a bound on what is read ahead, and an end.
+ * Nothing heavy happens on the caller's thread. Prepare threads read media and tokenize, a compute thread for each device
+ * holds the model (pipeline.ts); here they get order, a bound on what is read ahead, and an end.
  */
 
 import { VlRewardError } from "../errors.ts";
 import type { PixelLimits } from "../models/conversation.ts";
+import type { EngineStats } from "./device-stats.ts";
 import { type Group, type GroupResult, textLength } from "./group.ts";
 import { inOrder } from "./in-order.ts";
 import { Pipeline } from "./pipeline.ts";
 import type { ScorerOptions } from "./scorer.ts";
-import type { EngineInfo, EngineStats } from "./thread-messages.ts";
+import type { EngineInfo } from "./thread-messages.ts";
+import type { TraceTarget } from "./trace-file.ts";
 
 /** How far `score` reads ahead of its results: this many groups, or fewer that hold this many characters. */
 export const readAhead = { groups: 256, characters: 64 * 2 ** 20 };
 
-export interface EngineOptions extends ScorerOptions {
+export interface EngineOptions extends Omit<ScorerOptions, "sharers"> {
+  /** auto, cpu, cuda or cuda:N; or several, separated by commas: each computes with a model of its own. */
+  readonly device: string;
   /** For pictures that name none themselves. */
   readonly pixelLimits?: PixelLimits;
+  /** Where the threads write what they do; to be ended by the caller once the engine is closed. */
+  readonly trace?: TraceTarget;
 }
 
 /**
@@ -60,8 +66,8 @@ export class RewardEngine implements AsyncDisposable {
   }
 
   /** Loads a checkpoint. Rejects with the codes of a model that cannot be loaded, or `device_unavailable`. */
-  static async open({ pixelLimits, ...scorer }: EngineOptions): Promise<RewardEngine> {
-    const { pipeline, info } = await Pipeline.start(scorer, pixelLimits ?? {});
+  static async open({ pixelLimits, trace, ...scorer }: EngineOptions): Promise<RewardEngine> {
+    const { pipeline, info } = await Pipeline.start(scorer, pixelLimits ?? {}, trace);
     return new RewardEngine(pipeline, info);
   }
 

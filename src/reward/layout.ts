@@ -1,10 +1,8 @@
 /** @file The pieces of a plan side by side: one stream of tokens, as the model reads it. */
 import type { KeyValues, PackedGroup, Run } from "../models/qwen2_5_vl/packed-attention.ts";
 import type { Visual } from "../models/qwen2_5_vl/processor.ts";
+import { steadyRows } from "../nn/index.ts";
 import type { Piece, PromptWork, Stretch } from "./plan.ts";
-
-/** Fewer rows than this meet other matrix kernels, whose sums have other bits. */
-const fewestRows = 16;
 
 /** Rows of the features of some visuals, put one below the other. */
 export interface FeatureRows {
@@ -19,9 +17,9 @@ export interface Stream {
   readonly visualPlaces: Int32Array; // [visual tokens]
   /** What stands at these places, in order. */
   readonly features: readonly FeatureRows[];
-  /** One per piece, in order; then one of padding where the tokens would be too few. */
+  /** One per piece, in order; then one of padding where the tokens are not as many as matrix products want. */
   readonly groups: readonly PackedGroup[];
-  /** The last token of every branch; then padding where they would be too few. */
+  /** The last token of every branch; then padding, likewise. */
   readonly rows: Int32Array;
 }
 
@@ -39,9 +37,9 @@ export function layOut(
     for (const { start, length } of runs) rows.push(start + length - 1);
     return { prefix, ...(earlier && { before: earlier }), branches: runs };
   });
-  const padding = tokens.pad(fewestRows);
+  const padding = tokens.pad();
   if (padding.length > 0) groups.push({ prefix: padding, branches: [] });
-  while (rows.length < fewestRows) rows.push(0);
+  rows.push(...new Array<number>(steadyRows(rows.length) - rows.length).fill(0));
   return { ...tokens.finish(), groups, rows: Int32Array.from(rows) };
 }
 
@@ -69,10 +67,10 @@ class TokenList {
     return { start, length: until - from };
   }
 
-  /** Fills up to `least` tokens with some that nobody reads. */
-  pad(least: number): Run {
+  /** Fills up with tokens that nobody reads. */
+  pad(): Run {
     const start = this.#ids.length;
-    while (this.#ids.length < least) {
+    while (this.#ids.length < steadyRows(start)) {
       this.#ids.push(0);
       for (const positions of this.#axes) positions.push(0);
     }

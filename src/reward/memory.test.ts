@@ -5,7 +5,7 @@ import { parseConfig, type Qwen25VLConfig } from "../models/qwen2_5_vl/config.ts
 import { Qwen25VL } from "../models/qwen2_5_vl/model.ts";
 import { placement } from "../nn/index.ts";
 import { Generator, noGrad, randn, scope, type Tensor, toDtype } from "../torch/index.ts";
-import { activationBytes, memoryBudget, passTokens, planMemory, tokenBudget } from "./memory.ts";
+import { activationBytes, memoryBudget, passTokens, planDeviceMemory, planMemory, tokenBudget } from "./memory.ts";
 
 const gigabyte = 1e9;
 const memory = { total: 24 * gigabyte, available: 10 * gigabyte };
@@ -84,7 +84,7 @@ describe("tokenBudget", () => {
   it("has a floor and a ceiling, and grows between them", () => {
     expect(tokenBudget(sevenBillion, "float32", 0)).toBe(passTokens.fewest);
     expect(tokenBudget(sevenBillion, "float32", 1e15)).toBe(passTokens.most);
-    const budgets = [0.8, 1, 1.2, 1.5].map((size) => tokenBudget(sevenBillion, "float32", size * gigabyte));
+    const budgets = [0.6, 0.8, 1, 1.2].map((size) => tokenBudget(sevenBillion, "float32", size * gigabyte));
     expect(budgets).toEqual([...new Set(budgets)].sort((a, b) => a - b));
   });
 
@@ -96,8 +96,8 @@ describe("tokenBudget", () => {
 });
 
 describe("planMemory", () => {
-  const total = ({ activations, featureCache, prefixCache, waiting }: ReturnType<typeof planMemory>): number =>
-    activations + featureCache + prefixCache + waiting;
+  const total = ({ tokens: _, ...parts }: ReturnType<typeof planMemory>): number =>
+    Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
 
   it.each(["float32", "bfloat16"] as const)("deals out no more than there is, in %s", (dtype) => {
     for (const budget of [20, 24, 40, 100]) {
@@ -109,7 +109,54 @@ describe("planMemory", () => {
 
   it("caches nothing where the weights alone are too much, and goes on with the smallest passes", () => {
     const plan = planMemory(12 * gigabyte, 15.5 * gigabyte, sevenBillion, "float32");
-    expect(plan).toMatchObject({ tokens: passTokens.fewest, featureCache: 0, prefixCache: 0, waiting: 0 });
+    expect(plan).toMatchObject({ tokens: passTokens.fewest, featureCache: 0, prefixCache: 0 });
+  });
+});
+
+describe("several scorers on the CPU", () => {
+  it.each([2, 3])("%d share what is left beside the weights, which are there once", (sharers) => {
+    const [budget, weights] = [60 * gigabyte, 15.5 * gigabyte];
+    const { tokens: _, pictures, waiting, ...own } = planMemory(budget, weights, sevenBillion, "float32", sharers);
+    const each = Object.values(own).reduce((sum, bytes) => sum + bytes, 0);
+    const shared = budget - weights - pictures - waiting;
+    expect(sharers * each).toBeLessThanOrEqual(shared);
+    expect(sharers * each).toBeGreaterThan(shared - (sharers + 1) * 0.5 * gigabyte); // a converter's buffer each
+  });
+});
+
+describe("planDeviceMemory", () => {
+  const weights = 15.5 * gigabyte;
+  const plan = (given: number | undefined, free: number): ReturnType<typeof planDeviceMemory> =>
+    planDeviceMemory(given && given * gigabyte, free * gigabyte, weights, sevenBillion, "bfloat16");
+  const held = ({ activations, featureCache, prefixCache }: ReturnType<typeof plan>): number =>
+    (activations + featureCache + prefixCache) / gigabyte;
+
+  it("takes four fifths of what is free beside the weights, less a workspace", () => {
+    for (const free of [8, 24, 63, 120]) {
+      expect(held(plan(undefined, free))).toBeLessThan(0.8 * free);
+      expect(held(plan(undefined, free))).toBeGreaterThan(0.8 * free - 0.6);
+    }
+  });
+
+  it("keeps within what is allowed, weights and context included, and never plans with more than is free", () => {
+    expect(held(plan(40, 63))).toBeLessThan(40 - 15.5 - 0.6);
+    expect(held(plan(40, 63))).toBeGreaterThan(40 - 15.5 - 0.6 - 0.7);
+    expect(held(plan(200, 63))).toBeLessThan(63);
+    expect(held(plan(200, 63))).toBeGreaterThan(62);
+  });
+
+  it("has passes of eight times a CPU's on a large device, and of what fits on a small one", () => {
+    expect(plan(undefined, 63).tokens).toBe(passTokens.mostOnCuda);
+    const small = plan(undefined, 6);
+    expect(small.tokens).toBeLessThan(passTokens.mostOnCuda);
+    expect(small.tokens).toBeGreaterThan(passTokens.fewest);
+    expect(small.activations).toBeLessThanOrEqual((0.8 * 6 * gigabyte) / 2);
+  });
+
+  it("goes on with the smallest passes, and caches nothing, where there is no room", () => {
+    const nothing = { tokens: passTokens.fewest, featureCache: 0, prefixCache: 0 };
+    expect(plan(undefined, 0.2)).toMatchObject(nothing);
+    expect(plan(10, 63)).toMatchObject(nothing);
   });
 });
 
@@ -126,7 +173,7 @@ const canResetPeak = ((): boolean => {
 describe.skipIf(!canResetPeak)("the estimate is within a quarter of the peak of a real pass", () => {
   const kib = (name: string): number =>
     Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
-  const shapes = config();
+  const shapes = config({}, { hidden_size: 640, intermediate_size: 1710, num_heads: 8 });
   const generator = new Generator(1);
 
   const modelIn = (dtype: "float32" | "bfloat16"): Qwen25VL => {
@@ -147,10 +194,10 @@ describe.skipIf(!canResetPeak)("the estimate is within a quarter of the peak of 
   // A later pass may use memory that an earlier one left in the process: each is much larger than the one before, and
   // all are measured from where the first began.
   const passes = [
-    { dtype: "bfloat16", kind: "pictures", amount: 1600 },
-    { dtype: "float32", kind: "pictures", amount: 3200 },
-    { dtype: "bfloat16", kind: "text", amount: 3000 },
-    { dtype: "float32", kind: "text", amount: 4500 },
+    { dtype: "bfloat16", kind: "pictures", amount: 2000 },
+    { dtype: "bfloat16", kind: "text", amount: 5000 },
+    { dtype: "float32", kind: "pictures", amount: 6000 },
+    { dtype: "float32", kind: "text", amount: 7000 },
   ] as const;
   const models = { float32: modelIn("float32"), bfloat16: modelIn("bfloat16") };
   let before: number | undefined;

@@ -8,12 +8,17 @@ import { availableParallelism } from "node:os";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { VlRewardError } from "../errors.ts";
 import type { PixelLimits } from "../models/conversation.ts";
+import { deviceWords } from "../torch/index.ts";
+import { type CacheStats, sumOfStats } from "./byte-cache.ts";
+import { DeviceLoad } from "./device-load.ts";
+import { type DeviceStats, type EngineStats, engineStats, nothingYet } from "./device-stats.ts";
 import type { Group, GroupResult } from "./group.ts";
+import { memoryBudget, preparedBytes } from "./memory.ts";
 import type { ScorerOptions } from "./scorer.ts";
 import {
   type ComputeTask,
+  type DeviceInfo,
   type EngineInfo,
-  type EngineStats,
   type FromCompute,
   type FromPrepare,
   fromWire,
@@ -21,13 +26,14 @@ import {
   type PrepareTask,
   type ToPrepare,
 } from "./thread-messages.ts";
+import type { TraceTarget } from "./trace-file.ts";
 
-/** Patches that wait for the arithmetic, in bytes; at most one group more, so that any group can be scored. */
-const maxPreparedBytes = 512 * 2 ** 20;
 /** Groups that a thread prepares at once. Most of them wait, for a disk or an address. */
 const preparedAtOnce = 8;
 
-const prepareThreads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
+/** As many as the devices can use. */
+const prepareThreads = (devices: number): number =>
+  Math.max(1, Math.min(4 * devices, Math.floor(availableParallelism() / 2)));
 
 interface Job {
   readonly id: number;
@@ -45,46 +51,78 @@ interface JobUnderWay {
 interface PrepareThread {
   readonly worker: Worker;
   preparing: number;
+  pictures: CacheStats;
+}
+
+interface ComputeThread {
+  readonly worker: Worker;
+  stats: DeviceStats;
 }
 
 export class Pipeline {
-  stats: EngineStats = { sequences: 0, tokens: 0, mediaSeconds: 0, computeSeconds: 0, caches: {} };
-
-  readonly #compute: Worker;
+  readonly #compute: readonly ComputeThread[];
   readonly #prepare: readonly PrepareThread[];
   readonly #waiting: Job[] = [];
   readonly #underWay = new Map<number, JobUnderWay>();
   readonly #end = new AbortController();
+  /** For prompts that wait for the arithmetic; at most one group more, so that any group can be scored. */
+  readonly #maxPreparedBytes: number;
+  #mediaSeconds = 0;
   #nextId = 0;
   #preparedBytes = 0;
   #expectedBytes = 0; // of the next prompt: as large as the largest of late
 
-  private constructor(compute: Worker, prepare: readonly Worker[]) {
+  private constructor(compute: readonly ComputeThread[], prepare: readonly Worker[], maxPreparedBytes: number) {
     this.#compute = compute;
-    this.#prepare = prepare.map((worker) => ({ worker, preparing: 0 }));
+    this.#prepare = prepare.map((worker) => ({ worker, preparing: 0, pictures: sumOfStats([]) }));
+    this.#maxPreparedBytes = maxPreparedBytes;
   }
 
-  /** Starts the threads and waits until they have loaded the model. Rejects with the first error of one of them. */
+  /**
+   * Starts the threads and waits until they have loaded the model. Rejects with the first error of one of them.
+   *
+   * @param scorer its device may be several, as deviceWords reads them: each has a thread and a model of its own
+   */
   static async start(
     scorer: ScorerOptions,
     pixelLimits: PixelLimits,
+    trace: TraceTarget | undefined,
   ): Promise<{ pipeline: Pipeline; info: EngineInfo }> {
-    const channels = Array.from({ length: prepareThreads }, () => new MessageChannel());
-    const compute = startThread<ComputeTask>(
-      "./compute-thread.js",
-      { scorer, prompts: channels.map(({ port2 }) => port2) },
-      channels.map(({ port2 }) => port2),
-    );
-    const prepare = channels.map(({ port1 }) =>
-      startThread<PrepareTask>("./prepare-thread.js", { folder: scorer.folder, pixelLimits, prompts: port1 }, [port1]),
-    );
-    const pipeline = new Pipeline(compute, prepare);
+    const devices = deviceWords(scorer.device);
+    const threads = prepareThreads(devices.length);
+    const { buffer: load } = DeviceLoad.forDevices(devices.length);
+    const sharers = Math.max(1, devices.filter((device) => device === "cpu").length); // "auto" may become the CPU
+    // From each prepare thread to each device.
+    const channels = Array.from({ length: threads }, () => devices.map(() => new MessageChannel()));
+    const compute = devices.map((device, index) => {
+      const prompts = channels.flatMap((row) => row.slice(index, index + 1)).map(({ port2 }) => port2);
+      const task = { scorer: { ...scorer, device, sharers }, trace, prompts, device: index, load };
+      return { worker: startThread<ComputeTask>("./compute-thread.js", task, prompts), stats: nothingYet(device) };
+    });
+    const prepared = preparedBytes(scorer.memory ?? memoryBudget(undefined));
+    const { folder } = scorer;
+    const pictureBytes = Math.floor(prepared / threads);
+    const prepare = channels.map((row) => {
+      const prompts = row.map(({ port1 }) => port1);
+      const task = { folder, pixelLimits, pictureBytes, trace, prompts, load };
+      return startThread<PrepareTask>("./prepare-thread.js", task, prompts);
+    });
+    const pipeline = new Pipeline(compute, prepare, prepared);
     try {
       return { pipeline, info: await pipeline.#ready() };
     } catch (error) {
       await pipeline.close(error);
       throw error;
     }
+  }
+
+  get stats(): EngineStats {
+    const pictures = this.#prepare.map((thread) => thread.pictures);
+    return engineStats(
+      this.#compute.map(({ stats }) => stats),
+      this.#mediaSeconds,
+      pictures,
+    );
   }
 
   /** Aborts when the pipeline is closed or one of its threads has ended. */
@@ -124,7 +162,7 @@ export class Pipeline {
   }
 
   #workers(): Worker[] {
-    return [this.#compute, ...this.#prepare.map(({ worker }) => worker)];
+    return [...this.#compute, ...this.#prepare].map(({ worker }) => worker);
   }
 
   #ready(): Promise<EngineInfo> {
@@ -138,19 +176,39 @@ export class Pipeline {
           });
         }),
     );
-    const loaded = new Promise<EngineInfo>((resolve, reject) => {
-      this.#compute.on("message", (message: FromCompute) => {
-        if (message.kind === "ready") resolve(message.info);
-        else if (message.kind === "broken") reject(fromWire(message.error));
-        else this.#onComputed(message);
-      });
-      this.#end.signal.addEventListener("abort", () => reject(this.#end.signal.reason), { once: true });
-    });
+    const loaded = this.#compute.map(
+      (thread) =>
+        new Promise<DeviceInfo>((resolve, reject) => {
+          thread.worker.on("message", (message: FromCompute) => {
+            if (message.kind === "ready") resolve(message.info);
+            else if (message.kind === "broken") reject(fromWire(message.error));
+            else this.#onComputed(thread, message);
+          });
+          this.#end.signal.addEventListener("abort", () => reject(this.#end.signal.reason), { once: true });
+        }),
+    );
     for (const worker of this.#workers()) {
       worker.on("error", (error) => this.#threadEnded(error));
       worker.on("exit", (code) => this.#threadEnded(new Error(`exit code ${code}`)));
     }
-    return Promise.all([loaded, ...prepared]).then(([info]) => info);
+    return Promise.all([Promise.all(loaded), ...prepared]).then(([devices]) => this.#infoOf(devices));
+  }
+
+  #infoOf(devices: readonly DeviceInfo[]): EngineInfo {
+    for (const [index, thread] of this.#compute.entries()) {
+      thread.stats = { ...thread.stats, device: devices[index]?.device ?? thread.stats.device };
+    }
+    const dtypes = new Set(devices.map(({ dtype }) => dtype));
+    const [dtype = "float32", other] = dtypes;
+    if (other !== undefined) {
+      const choices = devices.map(({ device, dtype }) => `${dtype} on ${device}`).join(", ");
+      throw new VlRewardError("usage", `With auto the devices compute in ${choices}; choose one dtype for all.`);
+    }
+    return {
+      devices: devices.map(({ device }) => device),
+      dtype,
+      untrained: devices.some(({ untrained }) => untrained),
+    };
   }
 
   #threadEnded(cause: Error): void {
@@ -163,11 +221,12 @@ export class Pipeline {
 
   #onPrepared(thread: PrepareThread, message: Extract<FromPrepare, { readonly id: number }>): void {
     thread.preparing--;
-    this.stats = { ...this.stats, mediaSeconds: this.stats.mediaSeconds + message.seconds };
+    this.#mediaSeconds += message.seconds;
     if (message.kind === "failed") {
       this.#answer(message.id, { error: fromWire(message.error) });
       return;
     }
+    thread.pictures = message.pictures;
     this.#expectedBytes = Math.max(message.bytes, 0.9 * this.#expectedBytes);
     const job = this.#underWay.get(message.id); // a fast compute thread has answered already
     if (job) {
@@ -177,27 +236,21 @@ export class Pipeline {
     this.#advance();
   }
 
-  #onComputed(message: Extract<FromCompute, { readonly kind: "pass" | "forgotten" }>): void {
+  #onComputed(thread: ComputeThread, message: Extract<FromCompute, { readonly kind: "pass" | "forgotten" }>): void {
     if (message.kind === "forgotten") {
       this.#answer(message.id, undefined);
       return;
     }
-    this.stats = {
-      ...this.stats,
-      computeSeconds: this.stats.computeSeconds + message.seconds,
-      caches: message.caches,
-    };
-    for (const result of message.results) this.#answer(result.id, this.#resultOf(result));
+    const { stats } = thread;
+    thread.stats = { ...stats, computeSeconds: stats.computeSeconds + message.seconds, caches: message.caches };
+    for (const result of message.results) this.#answer(result.id, this.#resultOf(thread, result));
   }
 
-  #resultOf(result: PassResult): GroupResult {
+  #resultOf(thread: ComputeThread, result: PassResult): GroupResult {
     if ("error" in result) return { error: fromWire(result.error) };
     const { scores, tokens } = result;
-    this.stats = {
-      ...this.stats,
-      sequences: this.stats.sequences + scores.length,
-      tokens: this.stats.tokens + tokens,
-    };
+    const { stats } = thread;
+    thread.stats = { ...stats, sequences: stats.sequences + scores.length, tokens: stats.tokens + tokens };
     return { scores, tokens };
   }
 
@@ -222,7 +275,7 @@ export class Pipeline {
       const thread = this.#prepare.reduce((least, other) => (other.preparing < least.preparing ? other : least));
       const preparing = this.#prepare.reduce((sum, { preparing }) => sum + preparing, 0);
       const bytes = this.#preparedBytes + (preparing + 1) * this.#expectedBytes;
-      if (thread.preparing >= preparedAtOnce || (bytes > maxPreparedBytes && this.#underWay.size > 0)) return;
+      if (thread.preparing >= preparedAtOnce || (bytes > this.#maxPreparedBytes && this.#underWay.size > 0)) return;
       this.#waiting.shift();
       try {
         post(thread, { kind: "prepare", id: job.id, group: job.group });

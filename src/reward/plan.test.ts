@@ -12,7 +12,8 @@ function span(ids: readonly number[], visuals: readonly number[] = []): Span {
 const visual = (key: string): Visual => ({
   key,
   secondsPerGrid: 0,
-  values: new Float32Array(),
+  pixels: new Uint8Array(),
+  levels: new Float32Array(),
   grid: { t: 1, h: 2, w: 2 },
 });
 

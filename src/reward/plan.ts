@@ -28,16 +28,12 @@ export interface PromptWork {
 export function mergeGroups(groups: readonly GroupPrompt[]): PromptWork[] {
   const prompts = new Map<string, { prefix: Stretch; branches: Map<string, BranchWork & { readers: object[] }> }>();
   for (const [group, { prefix, branches, visuals }] of groups.entries()) {
-    const stretchOf = (span: Span): Stretch => ({
-      span,
-      visuals: span.visuals.map((index) => visuals[index]).filter((visual) => visual !== undefined),
-    });
-    const prefixStretch = stretchOf(prefix);
+    const prefixStretch = stretchOf(prefix, visuals);
     const key = keyOf(prefixStretch);
     const prompt = prompts.get(key) ?? { prefix: prefixStretch, branches: new Map() };
     prompts.set(key, prompt);
     for (const [branch, span] of branches.entries()) {
-      const stretch = stretchOf(span);
+      const stretch = stretchOf(span, visuals);
       const branchKey = keyOf(stretch);
       const work = prompt.branches.get(branchKey) ?? { ...stretch, readers: [] };
       work.readers.push({ group, branch });
@@ -45,6 +41,21 @@ export function mergeGroups(groups: readonly GroupPrompt[]): PromptWork[] {
     }
   }
   return [...prompts].map(([key, { prefix, branches }]) => ({ key, prefix, branches: [...branches.values()] }));
+}
+
+/** What a group adds to a pass at most. */
+export function promptTokens({ prefix, branches }: GroupPrompt): number {
+  return branches.reduce((sum, { ids }) => sum + ids.length, prefix.ids.length);
+}
+
+/** -> the key of the PromptWork that a group becomes part of */
+export function promptKey({ prefix, visuals }: GroupPrompt): string {
+  return keyOf(stretchOf(prefix, visuals));
+}
+
+function stretchOf(span: Span, visuals: readonly Visual[]): Stretch {
+  const own = span.visuals.map((index) => visuals[index]).filter((visual) => visual !== undefined);
+  return { span, visuals: own };
 }
 
 function keyOf({ span, visuals }: Stretch): string {

@@ -4,15 +4,11 @@
  * passes within a number of bytes. It knows nothing of files, threads or order.
  *
  * In float32 on the CPU a score has the same bits whatever company, order, budget, cache or number of threads it is
- * computed with (src/models/qwen2_5_vl/packed-attention.ts and src/nn/activations.ts say how).
+ * computed with (src/models/qwen2_5_vl/packed-attention.ts, src/nn/activations.ts and src/nn/rows.ts say how).
  */
 import { cpus } from "node:os";
-import {
-  type KeyValues,
-  PackedAttention,
-  type PackedGroup,
-  queryBlock,
-} from "../models/qwen2_5_vl/packed-attention.ts";
+import { type KeyValues, type PackedGroup, queryBlock } from "../models/qwen2_5_vl/packed-attention.ts";
+import { patchify } from "../models/qwen2_5_vl/patches.ts";
 import type { GroupPrompt, Visual } from "../models/qwen2_5_vl/processor.ts";
 import { visualTokens } from "../models/qwen2_5_vl/window-plan.ts";
 import { RewardModel } from "../models/reward-model.ts";
@@ -23,23 +19,25 @@ import {
   chooseDevice,
   clone,
   type Device,
+  deviceMemory,
   keep,
   libtorchVersion,
   narrow,
   noGrad,
   scope,
   setThreadCount,
+  standardThreadCount,
   type Tensor,
-  tensorFrom,
   toDevice,
   traced,
 } from "../torch/index.ts";
 import { ByteCache, type CacheStats } from "./byte-cache.ts";
 import { FeatureStore, type FeatureStoreStats } from "./feature-store.ts";
 import { type FeatureRows, layOut } from "./layout.ts";
-import { memoryBudget, planMemory } from "./memory.ts";
+import { memoryBudget, planDeviceMemory, planMemory } from "./memory.ts";
 import { inBatches, mergeGroups, type Piece, type PromptWork, planStreams, type Stretch } from "./plan.ts";
 import { type ComputeDtype, chooseDtype } from "./precision.ts";
+import { threadsFor } from "./threads.ts";
 
 export interface ScorerOptions {
   /** A checkpoint folder. */
@@ -48,8 +46,13 @@ export interface ScorerOptions {
   readonly dtype: ComputeDtype | "auto";
   /** auto, cpu, cuda or cuda:N. */
   readonly device: string;
-  /** Bytes that the engine may hold, weights included; the three below follow from it. Default: most of what is free. */
+  /**
+   * Bytes that may be held, weights included: by all scorers on the CPU together, on CUDA by each device. The three below
+   * follow from it. Default: most of what is free.
+   */
   readonly memory?: number;
+  /** How many scorers of this process compute on the CPU at once, this one included: they share its threads and memory. */
+  readonly sharers?: number;
   /** Tokens that one stream holds at most; a single long answer may exceed it. A vision pass holds four patches for each. */
   readonly tokenBudget?: number;
   /** Bytes for features of pictures and videos. */
@@ -60,16 +63,16 @@ export interface ScorerOptions {
   readonly featureFolder?: string;
 }
 
-/** Elements of a layer's matrix below which threads cost more than they save, by far so on a busy machine. */
-const smallLayer = 2 ** 18;
-
 /** What the caches take at most unless a memory budget was asked for: more pays only where prompts come again and again. */
 const modest = { featureCacheBytes: 2 ** 29, prefixCacheBytes: 2 ** 31 };
 
 type Budgets = Required<Pick<ScorerOptions, "tokenBudget" | "featureCacheBytes" | "prefixCacheBytes">>;
 
 function budgets(options: ScorerOptions, model: RewardModel, dtype: ComputeDtype): Budgets {
-  const plan = planMemory(options.memory ?? memoryBudget(undefined), model.bytes, model.config, dtype);
+  const plan =
+    model.device === "cpu"
+      ? planMemory(options.memory ?? memoryBudget(undefined), model.bytes, model.config, dtype, options.sharers)
+      : planDeviceMemory(options.memory, deviceMemory(model.device).free, model.bytes, model.config, dtype);
   const most = options.memory === undefined ? modest : { featureCacheBytes: Infinity, prefixCacheBytes: Infinity };
   return {
     tokenBudget: options.tokenBudget ?? plan.tokens,
@@ -106,23 +109,29 @@ export class Scorer {
     this.tokenBudget = tokenBudget;
     this.#features = new ByteCache(featureCacheBytes, (features) => features.dispose());
     this.#prefixes = new ByteCache(prefixCacheBytes, disposePrefix);
+    const deviceKind = model.device.replace(/:\d+$/, ""); // features are shared between the devices of one machine
     this.#store =
       featureFolder === undefined
         ? undefined
         : new FeatureStore(featureFolder, {
             weights: model.fingerprint("visual."),
             dtype,
-            arithmetic: JSON.stringify([libtorchVersion(), model.device, cpus()[0]?.model, model.config.vision]),
+            arithmetic: JSON.stringify([libtorchVersion(), deviceKind, cpus()[0]?.model, model.config.vision]),
           });
   }
 
-  /** Throws the codes of a model that cannot be loaded, `device_unavailable`, or `output_unwritable` for the folder. */
+  /**
+   * Sets the number of threads that operators called on this JavaScript thread use.
+   *
+   * Throws the codes of a model that cannot be loaded, `device_unavailable`, or `output_unwritable` for the folder.
+   */
   static load(options: ScorerOptions): Scorer {
     const device = chooseDevice(options.device);
+    const threads = Math.max(1, Math.floor(standardThreadCount() / (options.sharers ?? 1)));
+    setThreadCount(threads); // a scorer on another JavaScript thread may have set fewer, for a small model
     const dtype = chooseDtype(options.dtype, device);
     const model = RewardModel.load(options.folder, placement(device, dtype, "mapped"));
-    const { hiddenSize, intermediateSize } = model.config.text;
-    if (hiddenSize * intermediateSize < smallLayer) setThreadCount(1);
+    setThreadCount(threadsFor(model.config, threads));
     try {
       return new Scorer(model, dtype, budgets(options, model, dtype), options.featureFolder);
     } catch (error) {
@@ -142,11 +151,6 @@ export class Scorer {
       prefixes: this.#prefixes.stats,
       ...(this.#store && { stored: this.#store.stats }),
     };
-  }
-
-  /** What a group adds to a pass at most. */
-  tokens({ prefix, branches }: GroupPrompt): number {
-    return branches.reduce((sum, { ids }) => sum + ids.length, prefix.ids.length);
   }
 
   /** -> for each group the scores of its branches, in order. Groups with one prompt share its computation. */
@@ -201,16 +205,17 @@ export class Scorer {
   ): Float32Array {
     return noGrad(() =>
       scope(() => {
-        const { backbone, head, dtype, device } = this.#model;
+        const { backbone, head } = this.#model;
         const stream = layOut(pieces, before);
         const prefixes = new Map<PackedGroup, KeyValues[]>();
+        const own = new Set(stream.groups.slice(0, pieces.length)); // without padding
         const listen = (group: PackedGroup, layer: number, prefix: KeyValues): void => {
-          if (group.prefix.length === 0) return; // nothing new, or padding
+          if (group.prefix.length === 0 || !own.has(group)) return; // nothing new, or padding
           const kept = prefixes.get(group) ?? [];
           kept[layer] = { keys: keep(clone(prefix.keys)), values: keep(clone(prefix.values)) };
           prefixes.set(group, kept);
         };
-        const attention = new PackedAttention(stream.groups, { dtype, device }, listen);
+        const attention = backbone.model.attention(stream.groups, this.#model, listen);
         const x = backbone.embed(stream, this.#placed(stream.features, features));
         const hidden = backbone.model.forwardPacked(x, stream.positions, attention, stream.rows);
         for (const [index, { work }] of pieces.entries()) {
@@ -264,12 +269,11 @@ export class Scorer {
     const { device, config, backbone } = this.#model;
     return noGrad(() =>
       scope(() => {
-        const patches = visuals.map((visual) => {
-          const count = patchesOf(visual);
-          return tensorFrom(visual.values, [count, visual.values.length / count], "float32", device);
-        });
-        const grids = visuals.map(({ grid }) => grid);
-        const encoded = backbone.visual.forward(cat(patches, 0), grids);
+        const patches = patchify(visuals, config.vision, device);
+        const encoded = backbone.visual.forward(
+          patches,
+          visuals.map(({ grid }) => grid),
+        );
         const features = new Map<string, Tensor>();
         let start = 0;
         for (const { key, grid } of visuals) {

@@ -31,7 +31,7 @@ const placeholders = new Map<string, MediaPlace["kind"]>([
  */
 export function tokenizeConversation(
   messages: readonly TemplateMessage[],
-  tokenizer: Tokenizer,
+  tokenizer: Pick<Tokenizer, "controlTokens" | "encodeText">,
   template: ChatTemplate,
 ): TokenizedConversation {
   const ids: number[] = [];

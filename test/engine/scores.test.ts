@@ -81,6 +81,22 @@ describe.each(["plain", "grouped"])("the engine on checkpoint %s", (shape) => {
   });
 });
 
+test("a picture that comes again is decoded once on each thread, and its scores are the same", async () => {
+  const folder = path.join(fixtures, "plain");
+  // Nothing else is kept: every pass needs the pixels.
+  const options = { folder, dtype: "float32", device: "cpu", featureCacheBytes: 0, prefixCacheBytes: 0 } as const;
+  await using engine = await RewardEngine.open(options);
+  const question = group([user("What is this?", "media/odd.jpg", "media/odd.jpg", "media/exif.jpg")], "A wave.");
+  const scores: number[] = [];
+  for (let round = 0; round < 12; round++) scores.push(...scoresOf((await scored(engine, [question]))[0]));
+  expect(new Set(scores).size).toBe(1);
+  const { hits, misses, bytes } = engine.stats.caches.pictures;
+  expect(hits + misses).toBe(36);
+  expect(misses % 2).toBe(0);
+  expect(misses).toBeLessThanOrEqual(8); // four threads at most
+  expect(bytes).toBeGreaterThan(0);
+});
+
 test("bfloat16 stays near float32", async () => {
   const folder = path.join(fixtures, "plain");
   const groups = [group([user("What is this?", "media/grey.png")], "A wave in grey.", "I do not know.")];

@@ -8,16 +8,15 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import { readRecord } from "../../src/data/record.ts";
 import type { Message } from "../../src/models/conversation.ts";
-import type { Sequence } from "../../src/models/qwen2_5_vl/model.ts";
 import { PackedAttention } from "../../src/models/qwen2_5_vl/packed-attention.ts";
-import { Processor, type Span, type Visual } from "../../src/models/qwen2_5_vl/processor.ts";
+import { patchify } from "../../src/models/qwen2_5_vl/patches.ts";
+import { Processor } from "../../src/models/qwen2_5_vl/processor.ts";
 import { type Grid, planWindows } from "../../src/models/qwen2_5_vl/window-plan.ts";
 import { RewardModel } from "../../src/models/reward-model.ts";
 import { placement } from "../../src/nn/index.ts";
 import {
   accumulatedGradient,
   backward,
-  cat,
   clearGradient,
   indexSelect,
   mapFile,
@@ -28,30 +27,9 @@ import {
   type Tensor,
   tensorFrom,
 } from "../../src/torch/index.ts";
+import { type Conversation, wholeConversation } from "../conversation.ts";
 
 const fixtures = path.join(import.meta.dirname, "../fixtures/parity");
-
-/** A whole conversation, its prefix and its one branch put together again. */
-interface Prompt {
-  readonly sequence: Sequence;
-  readonly visuals: readonly Visual[];
-}
-
-function whole(prefix: Span, branch: Span, visuals: readonly Visual[]): Prompt {
-  const [p, b] = [prefix.ids.length, branch.ids.length];
-  const positions = [0, 1, 2].flatMap((axis) => [
-    ...prefix.positions.subarray(axis * p, (axis + 1) * p),
-    ...branch.positions.subarray(axis * b, (axis + 1) * b),
-  ]);
-  return {
-    sequence: {
-      ids: Int32Array.from([...prefix.ids, ...branch.ids]),
-      positions: Int32Array.from(positions),
-      visualPlaces: Int32Array.from([...prefix.visualPlaces, ...branch.visualPlaces.map((place) => place + p)]),
-    },
-    visuals: [...prefix.visuals, ...branch.visuals].map((index) => visuals[index] as Visual),
-  };
-}
 
 interface Case {
   readonly name: string; // as the fixture's tensors are named: <id>-<answer>
@@ -118,7 +96,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
   const expected = new Map<string, Tensor>();
   let model: RewardModel;
   let processor: Processor;
-  const prompts = new Map<string, Prompt>();
+  const prompts = new Map<string, Conversation>();
 
   beforeAll(async () => {
     const file = path.join(fixtures, `${shape}.expected.safetensors`);
@@ -132,10 +110,8 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     model = RewardModel.load(path.join(fixtures, shape), placement("cpu", "float32", "owned"));
     processor = await Processor.load(path.join(fixtures, shape), model.config, {});
     for (const { name, messages } of cases) {
-      const { prefix, branches, visuals } = await processor.prepare(messages.slice(0, -1), messages.slice(-1), {
-        baseFolder: fixtures,
-      });
-      if (branches[0]) prompts.set(name, whole(prefix, branches[0], visuals));
+      const group = await processor.prepare(messages.slice(0, -1), messages.slice(-1), { baseFolder: fixtures });
+      if (group.branches[0]) prompts.set(name, wholeConversation(group, group.branches[0]));
     }
   });
 
@@ -144,7 +120,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     for (const tensor of expected.values()) tensor.dispose();
   });
 
-  const promptOf = (name: string): Prompt => {
+  const promptOf = (name: string): Conversation => {
     const prompt = prompts.get(name);
     if (!prompt) throw new Error(`no prompt for ${name}`);
     return prompt;
@@ -154,10 +130,9 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     if (!tensor) throw new Error(`the fixture lacks ${name}`);
     return tensor;
   };
-  const patchesOf = ({ visuals }: Prompt): Tensor =>
-    cat(visuals.map(({ values }) => tensorFrom(values, [values.length / 1176, 1176])));
-  const gridsOf = ({ visuals }: Prompt): Grid[] => visuals.map(({ grid }) => grid);
-  const featuresOf = (prompt: Prompt): Tensor | undefined =>
+  const patchesOf = ({ visuals }: Conversation): Tensor => patchify(visuals, model.config.vision, "cpu");
+  const gridsOf = ({ visuals }: Conversation): Grid[] => visuals.map(({ grid }) => grid);
+  const featuresOf = (prompt: Conversation): Tensor | undefined =>
     prompt.visuals.length > 0 ? model.backbone.visual.forward(patchesOf(prompt), gridsOf(prompt)) : undefined;
 
   test.each(cases.map(({ name }) => name))("%s: ids, grids and positions are the reference's", (name) => {
@@ -217,7 +192,9 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
           const error = relativeError(inReferenceOrder(x), expectedOf(`${name}/vision.${index}`));
           expect(error, `block ${index}`).toBeLessThan(tolerance(name));
         }
-        expect(relativeError(visual.merge(x, pass), expectedOf(`${name}/vision.merged`))).toBeLessThan(tolerance(name));
+        expect(
+          relativeError(visual.merge(visual.inPictureOrder(x, pass)), expectedOf(`${name}/vision.merged`)),
+        ).toBeLessThan(tolerance(name));
       }),
     );
   });

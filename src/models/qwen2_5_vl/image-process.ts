@@ -24,12 +24,23 @@ export type PartSize = Pick<ImagePart, "minPixels" | "maxPixels" | "resizedHeigh
  * qwen_vl_utils'); `processor` those of preprocessor_config.json. Throws `media_aspect_ratio` and `media_options`.
  */
 export function prepareImage(image: RgbImage, part: PartSize, defaults: PixelRange, processor: PixelRange): RgbImage {
-  const fetched = resizeTo(image, fetchedSize(image, part, defaults));
-  return resizeTo(fetched, smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor }));
+  const { fetched, prepared } = imageSizes(image, part, defaults, processor);
+  return resizeTo(resizeTo(image, fetched), prepared);
+}
+
+/** What `prepareImage` makes of a picture of this size: after the first resize, and after the second. Throws as it does. */
+export function imageSizes(
+  image: Size,
+  part: PartSize,
+  defaults: PixelRange,
+  processor: PixelRange,
+): { readonly fetched: Size; readonly prepared: Size } {
+  const fetched = fetchedSize(image, part, defaults);
+  return { fetched, prepared: smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor }) };
 }
 
 /** The size that `fetch_image` gives. An exact size is rounded to tokens by the library's own limits, not the part's. */
-function fetchedSize(image: RgbImage, part: PartSize, defaults: PixelRange): Size {
+function fetchedSize(image: Size, part: PartSize, defaults: PixelRange): Size {
   const { resizedHeight, resizedWidth } = part;
   if (resizedHeight !== undefined && resizedWidth !== undefined) {
     const library = { minPixels: defaultMinPixels, maxPixels: defaultMaxPixels };

@@ -5,6 +5,7 @@
 import {
   Embedding,
   inverseFrequencies,
+  type LayerRunner,
   Linear,
   Module,
   RMSNorm,
@@ -16,7 +17,8 @@ import {
 } from "../../nn/index.ts";
 import { add, indexSelect, reshape, scope, type Tensor, tensorFrom, view } from "../../torch/index.ts";
 import type { TextConfig } from "./config.ts";
-import { type KeyValues, PackedAttention } from "./packed-attention.ts";
+import type { KeyValues, PackedGroup, PrefixListener, StreamAttention } from "./packed-attention.ts";
+import { attentionOver } from "./packed-attention-varlen.ts";
 
 class Attention extends Module {
   readonly qProj: Linear;
@@ -84,11 +86,14 @@ class DecoderLayer extends Module {
    * @param read only these tokens are read on: [n, hidden] comes back, of the others only keys and values are computed
    */
   forward(x: Tensor, turn: Rotation, attend: Attend, read?: Rows): Tensor {
-    const normed = this.inputLayernorm.forward(x);
-    const { keys, values } = this.selfAttn.keyValues(normed, turn);
-    const rows = (y: Tensor): Tensor => (read ? indexSelect(y, 0, read.index) : y);
-    const attended = attend(this.selfAttn.queries(rows(normed), read?.turn ?? turn), keys, values);
-    const mixed = add(rows(x), this.selfAttn.output(attended));
+    // A scope of its own: what attention holds is freed before the MLP begins.
+    const mixed = scope(() => {
+      const normed = this.inputLayernorm.forward(x);
+      const { keys, values } = this.selfAttn.keyValues(normed, turn);
+      const rows = (y: Tensor): Tensor => (read ? indexSelect(y, 0, read.index) : y);
+      const attended = attend(this.selfAttn.queries(rows(normed), read?.turn ?? turn), keys, values);
+      return add(rows(x), this.selfAttn.output(attended));
+    });
     return add(mixed, this.mlp.forward(this.postAttentionLayernorm.forward(mixed)));
   }
 }
@@ -117,7 +122,7 @@ export class LanguageModel extends Module {
   forward(x: Tensor, positions: Int32Array): Tensor {
     return scope(() => {
       const turn = this.rotation(positions, x);
-      const attention = new PackedAttention([{ prefix: { start: 0, length: x.size(0) }, branches: [] }], x);
+      const attention = this.attention([{ prefix: { start: 0, length: x.size(0) }, branches: [] }], x);
       const forward = (layer: DecoderLayer, hidden: Tensor, index: number): Tensor =>
         layer.forward(hidden, turn, (q, k, v) => attention.attend(index, q, k, v));
       return this.norm.forward(runLayers(this.layers, x, forward));
@@ -131,23 +136,38 @@ export class LanguageModel extends Module {
    * @param x embeddings [tokens, hidden] of the stream
    * @param positions [3, tokens]
    * @param rows the last token of every branch, in the order of the stream
+   * @param run how the layers run; what it keeps for later may need what the surrounding scope holds
    * @returns their hidden states after the final norm [rows, hidden]
    */
-  forwardPacked(x: Tensor, positions: Int32Array, attention: PackedAttention, rows: Int32Array): Tensor {
-    return scope(() => {
-      const turn = this.rotation(positions, x);
-      const index = tensorFrom(rows, [rows.length], "int32", x.device);
-      const read = {
-        index,
-        turn: { cos: indexSelect(turn.cos, 0, index), sin: indexSelect(turn.sin, 0, index) },
-      };
-      const last = this.layers.length - 1;
-      const forward = (layer: DecoderLayer, hidden: Tensor, number: number): Tensor =>
-        number < last
-          ? layer.forward(hidden, turn, (q, k, v) => attention.attend(number, q, k, v))
-          : layer.forward(hidden, turn, (q, k, v) => attention.attendLast(number, q, k, v), read);
-      return this.norm.forward(runLayers(this.layers, x, forward));
-    });
+  forwardPacked(
+    x: Tensor,
+    positions: Int32Array,
+    attention: StreamAttention,
+    rows: Int32Array,
+    run: LayerRunner = runLayers,
+  ): Tensor {
+    const turn = this.rotation(positions, x);
+    const index = tensorFrom(rows, [rows.length], "int32", x.device);
+    const read = {
+      index,
+      turn: { cos: indexSelect(turn.cos, 0, index), sin: indexSelect(turn.sin, 0, index) },
+    };
+    const last = this.layers.length - 1;
+    const forward = (layer: DecoderLayer, hidden: Tensor, number: number): Tensor =>
+      number < last
+        ? layer.forward(hidden, turn, (q, k, v) => attention.attend(number, q, k, v))
+        : layer.forward(hidden, turn, (q, k, v) => attention.attendLast(number, q, k, v), read);
+    return this.norm.forward(run(this.layers, x, forward));
+  }
+
+  /** What forwardPacked is given for such groups; where `x` is, and in its dtype. Belongs to the surrounding scope. */
+  attention(
+    groups: readonly PackedGroup[],
+    { dtype, device }: { dtype: Tensor["dtype"]; device: string },
+    onPrefix?: PrefixListener,
+  ): StreamAttention {
+    const { hiddenSize, heads } = this.#config;
+    return attentionOver(groups, { dtype, device, headWidth: hiddenSize / heads }, onPrefix);
   }
 
   /** Each frequency turns by the time, the height or the width of a token, as mrope_section deals them out. */

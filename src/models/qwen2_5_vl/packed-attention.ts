@@ -12,14 +12,14 @@ import {
   cat,
   type Device,
   type Dtype,
+  full,
   narrow,
   scaledDotProductAttention,
   scope,
   select,
   type Tensor,
-  tensorFrom,
-  toDtype,
   transpose,
+  triuInto,
   unsqueeze,
 } from "../../torch/index.ts";
 
@@ -57,9 +57,23 @@ interface Block {
   readonly mask?: Tensor;
 }
 
-type PrefixListener = (group: PackedGroup, layer: number, prefix: KeyValues) => void;
+export type PrefixListener = (group: PackedGroup, layer: number, prefix: KeyValues) => void;
 
-export class PackedAttention {
+/** Attention over a stream, layer by layer. */
+export interface StreamAttention {
+  /**
+   * q [tokens, heads, width], k and v [tokens, key/value heads, width] of the whole stream, turned
+   * -> [tokens, heads, width]
+   */
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
+  /**
+   * As attend, for the last token of every branch only. `q` holds their queries in the order of the stream [rows, heads,
+   * width]; rows beyond them are padding and come back as they are.
+   */
+  attendLast(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
+}
+
+export class PackedAttention implements StreamAttention {
   readonly #groups: readonly {
     group: PackedGroup;
     prefix: readonly Block[];
@@ -94,10 +108,6 @@ export class PackedAttention {
     });
   }
 
-  /**
-   * q [tokens, heads, width], k and v [tokens, key/value heads, width] of the whole stream, turned
-   * -> [tokens, heads, width]
-   */
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor {
     const parts: Tensor[] = [];
     for (const { group, prefix, branches } of this.#groups) {
@@ -115,10 +125,6 @@ export class PackedAttention {
     return cat(parts, 0);
   }
 
-  /**
-   * As attend, for the last token of every branch only. `q` holds their queries in the order of the stream [rows, heads,
-   * width]; rows beyond them are padding and come back as they are.
-   */
   attendLast(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor {
     const parts: Tensor[] = [];
     for (const { group } of this.#groups) {
@@ -136,12 +142,17 @@ export class PackedAttention {
   }
 
   #prefixOf(group: PackedGroup, layer: number, k: Tensor, v: Tensor): KeyValues {
-    const before = group.before?.[layer];
-    const inStream = runOf(k, v, group.prefix);
-    const prefix = before ? joined(before, inStream) : inStream;
+    const prefix = prefixOf(group, layer, k, v);
     this.#onPrefix?.(group, layer, prefix);
     return prefix;
   }
+}
+
+/** -> the keys and values of a group's whole prefix, those that were computed before among them */
+export function prefixOf(group: PackedGroup, layer: number, k: Tensor, v: Tensor): KeyValues {
+  const before = group.before?.[layer];
+  const inStream = runOf(k, v, group.prefix);
+  return before ? joined(before, inStream) : inStream;
 }
 
 /** Blocks end at multiples of queryBlock counted from the first key, so that they do not depend on where a prefix is cut. */
@@ -163,12 +174,8 @@ function blocksOf(run: Run, before: number, maskOf: (queries: number, keys: numb
  * all. -> [1, 1, filled up queries, keys]
  */
 function makeMask(queries: number, keys: number, dtype: Dtype, device: Device): Tensor {
-  const rows = filledUp(queries);
-  const values = new Float32Array(rows * keys);
-  for (let row = 0; row < queries; row++) {
-    values.fill(Number.NEGATIVE_INFINITY, row * keys + keys - queries + row + 1, (row + 1) * keys);
-  }
-  return toDtype(tensorFrom(values, [1, 1, rows, keys], "float32", device), dtype);
+  const mask = full([1, 1, filledUp(queries), keys], Number.NEGATIVE_INFINITY, dtype, null, device);
+  return triuInto(mask, keys - queries + 1);
 }
 
 function attendBlock({ start, length, visible, mask }: Block, q: Tensor, { keys, values }: KeyValues): Tensor {

@@ -4,7 +4,9 @@ import { describe, expect, test } from "vitest";
 import defaults from "../../../test/fixtures/model/defaults.json" with { type: "json" };
 import golden from "../../../test/fixtures/model/patches.json" with { type: "json" };
 import type { RgbImage } from "../../media/image.ts";
-import { patchify } from "./patches.ts";
+import { noGrad, scope } from "../../torch/index.ts";
+import type { VisionConfig } from "./config.ts";
+import { framesOf, patchify } from "./patches.ts";
 import type { PreprocessorConfig } from "./preprocessor-config.ts";
 
 const { image_mean: mean, image_std: std, rescale_factor: rescaleFactor } = defaults.preprocessor;
@@ -19,6 +21,24 @@ const config: PreprocessorConfig = {
   imageStd: triple(std),
   rescaleFactor,
 };
+
+/** The part of the model's configuration that says how its pictures are cut. */
+const cutAs = ({ patchSize, mergeSize, temporalPatchSize }: PreprocessorConfig): VisionConfig =>
+  ({ patchSize, spatialMergeSize: mergeSize, temporalPatchSize }) as VisionConfig;
+
+function patchesOf(
+  images: readonly RgbImage[],
+  of = config,
+): { values: Float32Array; shape: readonly number[]; grid: number[] } {
+  const frames = framesOf(images, of);
+  const { t, h, w } = frames.grid;
+  return noGrad(() =>
+    scope(() => {
+      const patches = patchify([frames], cutAs(of), "cpu");
+      return { values: patches.toFloat32Array(), shape: patches.shape, grid: [t, h, w] };
+    }),
+  );
+}
 
 const image = (rgb: string, height: number, width: number): RgbImage => ({
   height,
@@ -37,21 +57,37 @@ function largestDifference(a: Float32Array, b: Float32Array): number {
 
 describe("patches are those of Qwen2VLImageProcessor", () => {
   test("a picture fills both frames of its patches", () => {
-    const { values, grid } = patchify([image(golden.picture.rgb, 56, 84)], config);
+    const { values, shape, grid } = patchesOf([image(golden.picture.rgb, 56, 84)]);
     const expected = pixelValues("picture");
-    expect([grid.t, grid.h, grid.w]).toEqual(golden.picture.grid);
+    expect(grid).toEqual(golden.picture.grid);
+    expect(shape).toEqual([24, 1176]);
     expect(values.length).toBe(expected.length);
     expect(largestDifference(values, expected)).toBeLessThan(1e-6);
   });
 
   test("three frames: the last is repeated", () => {
     const frames = golden.frames.rgb.map((rgb) => image(rgb, 28, 56));
-    const { values, grid } = patchify(frames, config);
+    const { values, shape, grid } = patchesOf(frames);
     const expected = pixelValues("frames");
-    expect([grid.t, grid.h, grid.w]).toEqual(golden.frames.grid);
+    expect(grid).toEqual(golden.frames.grid);
+    expect(shape).toEqual([16, 1176]);
     expect(values.length).toBe(expected.length);
     expect(largestDifference(values, expected)).toBeLessThan(1e-6);
   });
+});
+
+test("several at once lie one below the other", () => {
+  const pictures = [image(golden.picture.rgb, 56, 84), image(golden.frames.rgb[0] ?? "", 28, 56)];
+  const all = noGrad(() =>
+    scope(() =>
+      patchify(
+        pictures.map((picture) => framesOf([picture], config)),
+        cutAs(config),
+        "cpu",
+      ).toFloat32Array(),
+    ),
+  );
+  expect([...all]).toEqual(pictures.flatMap((picture) => [...patchesOf([picture]).values]));
 });
 
 test("other sizes: every value lands where the layout says", () => {
@@ -63,8 +99,8 @@ test("other sizes: every value lands where the layout says", () => {
     data: Uint8Array.from({ length: height * width * 3 }, (_, i) => (i % 3 === 0 ? frame * 72 + i / 3 : 0)),
   }));
   const plain = { ...config, imageMean: triple([0, 0, 0]), imageStd: triple([1, 1, 1]), rescaleFactor: 1 };
-  const { values, grid } = patchify(frames, { ...plain, patchSize: 2, mergeSize: 3, temporalPatchSize: 3 });
-  expect(grid).toEqual({ t: 1, h: 3, w: 6 });
+  const { values, grid } = patchesOf(frames, { ...plain, patchSize: 2, mergeSize: 3, temporalPatchSize: 3 });
+  expect(grid).toEqual([1, 3, 6]);
   for (let unit = 0; unit < 2; unit++) {
     for (let patch = 0; patch < 9; patch++) {
       const top = 2 * Math.floor(patch / 3);

@@ -1,76 +1,96 @@
-/** @file Pixels to patches: the rescaling, normalisation and layout of Qwen2VLImageProcessor (transformers 4.51.3). */
+/**
+ * @file Pixels to patches: the rescaling, normalisation and layout of Qwen2VLImageProcessor (transformers 4.51.3). Pixels
+ * are bytes until the vision tower reads them: what is kept, travels between threads and goes to a device is an eighth of
+ * the patches for a picture, a quarter for a video.
+ */
 import type { RgbImage } from "../../media/image.ts";
+import {
+  add,
+  cat,
+  type Device,
+  indexSelect,
+  narrow,
+  permute,
+  reshape,
+  scope,
+  type Tensor,
+  tensorFrom,
+  toDtype,
+} from "../../torch/index.ts";
+import type { VisionConfig } from "./config.ts";
 import type { PreprocessorConfig } from "./preprocessor-config.ts";
 import type { Grid } from "./window-plan.ts";
 
-export interface Patches {
-  /** [t * h * w, 3 * frames * height * width]: unit by unit in rows of units, patches row by row within a unit */
-  readonly values: Float32Array;
+/** Frames of one size, and how they become patches. */
+export interface Frames {
+  readonly pixels: Uint8Array; // [frames, height, width, 3]
+  /** What the 256 levels of each channel become. */
+  readonly levels: Float32Array; // [3, 256]
   readonly grid: Grid;
 }
 
+/** Puts frames of one size together. Their sides must be multiples of patchSize * mergeSize. */
+export function framesOf(images: readonly RgbImage[], config: PreprocessorConfig): Frames {
+  const { patchSize, temporalPatchSize } = config;
+  const [{ width, height } = { width: 0, height: 0 }] = images;
+  const pixels = new Uint8Array(images.length * height * width * 3);
+  for (const [index, { data }] of images.entries()) pixels.set(data, index * height * width * 3);
+  const grid = { t: Math.ceil(images.length / temporalPatchSize), h: height / patchSize, w: width / patchSize };
+  return { pixels, levels: normalizedLevels(config), grid };
+}
+
 /**
- * Cuts frames of one size into patches. A single frame, a picture, fills every temporal place; of several, the last is
- * repeated until the count is whole. Sides must be multiples of patchSize * mergeSize.
+ * Cuts frames into patches. A single frame, a picture, fills every temporal place; of several, the last is repeated until
+ * their number is whole.
+ *
+ * -> [patches of all, 3 * frames * height * width]: unit by unit in rows of units, patches row by row within a unit
  */
-export function patchify(frames: readonly RgbImage[], config: PreprocessorConfig): Patches {
-  const { patchSize, mergeSize, temporalPatchSize } = config;
-  const [first] = frames;
-  const grid: Grid = {
-    t: Math.ceil(frames.length / temporalPatchSize),
-    h: (first?.height ?? 0) / patchSize,
-    w: (first?.width ?? 0) / patchSize,
-  };
-  const normalized = normalizationTables(config);
-  const values = new Float32Array(grid.t * grid.h * grid.w * 3 * temporalPatchSize * patchSize ** 2);
-  let at = 0;
-  for (let t = 0; t < grid.t; t++) {
-    const slab = Array.from(
-      { length: temporalPatchSize },
-      (_, i) => frames[t * temporalPatchSize + i] ?? frames.at(-1),
-    );
-    for (let unitTop = 0; unitTop < grid.h; unitTop += mergeSize) {
-      for (let unitLeft = 0; unitLeft < grid.w; unitLeft += mergeSize) {
-        for (let patch = 0; patch < mergeSize ** 2; patch++) {
-          const top = (unitTop + Math.floor(patch / mergeSize)) * patchSize;
-          const left = (unitLeft + (patch % mergeSize)) * patchSize;
-          for (const [channel, table] of normalized.entries()) {
-            for (const frame of slab) {
-              if (frame) at = copyPatch(frame, { top, left, channel, patchSize }, table, values, at);
-            }
-          }
-        }
-      }
-    }
-  }
-  return { values, grid };
+export function patchify(
+  all: readonly Frames[],
+  { patchSize, spatialMergeSize, temporalPatchSize }: VisionConfig,
+  device: Device,
+): Tensor {
+  const size = { patch: patchSize, merge: spatialMergeSize, frames: temporalPatchSize };
+  return scope(() => cat(all.map((frames) => scope(() => cut(frames, size, device)), 0)));
 }
 
-/** Writes one channel of one patch at `at`; -> where the next one goes. */
-function copyPatch(
-  { data, width }: RgbImage,
-  place: { top: number; left: number; channel: number; patchSize: number },
-  table: Float32Array,
-  values: Float32Array,
-  at: number,
-): number {
-  const { top, left, channel, patchSize } = place;
-  let to = at;
-  for (let row = top; row < top + patchSize; row++) {
-    let from = (row * width + left) * 3 + channel;
-    for (let column = 0; column < patchSize; column++, from += 3) values[to++] = table[data[from] ?? 0] ?? 0;
-  }
-  return to;
+function cut(
+  { pixels, levels, grid: { t, h, w } }: Frames,
+  size: { patch: number; merge: number; frames: number },
+  device: Device,
+): Tensor {
+  const { patch, merge } = size;
+  const [height, width] = [h * patch, w * patch];
+  const count = pixels.length / (3 * height * width);
+  const depth = count === 1 ? 1 : size.frames; // a picture's values are looked up once, then repeated
+  const given = tensorFrom(pixels, [count, height, width, 3], "uint8", device);
+  const frames = lastRepeated(given, 0, t * depth);
+  const cells = reshape(frames, [t, depth, h / merge, merge, patch, w / merge, merge, patch, 3]);
+  const ordered = toDtype(permute(cells, [0, 2, 5, 3, 6, 8, 1, 4, 7]), "int32");
+  const channels = tensorFrom(Int32Array.of(0, 256, 512), [3, 1, 1, 1], "int32", device);
+  const places = reshape(add(ordered, channels), [-1]);
+  const values = indexSelect(tensorFrom(levels, [3 * 256], "float32", device), 0, places);
+  const patches = reshape(values, [t * h * w * 3, depth, patch ** 2]);
+  return reshape(lastRepeated(patches, 1, size.frames), [t * h * w, 3 * size.frames * patch ** 2]);
 }
 
-/** For each channel what the 256 levels become, with the reference's roundings to float32. */
-function normalizationTables({ imageMean, imageStd, rescaleFactor }: PreprocessorConfig): Float32Array[] {
-  return imageMean.map((mean, channel) => {
+/** Lengthens one dimension with copies of what comes last in it. */
+function lastRepeated(x: Tensor, dimension: number, length: number): Tensor {
+  const present = x.size(dimension);
+  if (present === length) return x;
+  const last = narrow(x, dimension, present - 1, 1);
+  return cat([x, ...new Array<Tensor>(length - present).fill(last)], dimension);
+}
+
+/** With the reference's roundings to float32. */
+function normalizedLevels({ imageMean, imageStd, rescaleFactor }: PreprocessorConfig): Float32Array {
+  const levels = imageMean.flatMap((mean, channel) => {
     const deviation = Math.fround(imageStd[channel] ?? 1);
     const shift = Math.fround(mean);
-    return Float32Array.from({ length: 256 }, (_, level) => {
+    return Array.from({ length: 256 }, (_, level) => {
       const rescaled = Math.fround(level * rescaleFactor);
       return Math.fround(rescaled - shift) / deviation;
     });
   });
+  return Float32Array.from(levels);
 }

@@ -15,15 +15,15 @@ import { traced } from "../../torch/index.ts";
 import type { ImagePart, Message, PixelLimits, VideoPart } from "../conversation.ts";
 import type { Qwen25VLConfig } from "./config.ts";
 import { type PixelRange, prepareImage } from "./image-process.ts";
-import { type Patches, patchify } from "./patches.ts";
+import { type Frames, framesOf } from "./patches.ts";
 import { loadPreprocessorConfig, type PreprocessorConfig } from "./preprocessor-config.ts";
 import { ropeIndex, type VisualSpan } from "./rope-index.ts";
 import { defaultMaxPixels, defaultMinPixels } from "./smart-resize.ts";
 import { visualTokens } from "./window-plan.ts";
 
 /** A picture or video, ready for the vision tower. */
-export interface Visual extends Patches {
-  /** Names what is seen: a hash of the patches, of their grid and of a video's pace. Equal keys have equal features. */
+export interface Visual extends Frames {
+  /** Names what is seen: a hash of the pixels, of what becomes of them and of a video's pace. Equal keys have equal features. */
   readonly key: string;
   /** Seconds between two temporal patches; 0 for a picture. */
   readonly secondsPerGrid: number;
@@ -50,6 +50,12 @@ export interface GroupPrompt {
   readonly visuals: readonly Visual[];
 }
 
+/** Pictures that were prepared before, by a key of this room's making. One processor's are no other's. */
+export interface PictureCache {
+  get(key: string): Visual | undefined;
+  set(key: string, picture: Visual, bytes: number): void;
+}
+
 export interface PrepareOptions {
   /** What relative paths are relative to. */
   readonly baseFolder: string;
@@ -62,6 +68,7 @@ export class Processor {
   readonly #pictures: PreprocessorConfig;
   readonly #config: Qwen25VLConfig;
   readonly #limits: PixelRange;
+  readonly #known: PictureCache | undefined;
   /** The id of the token that opens a turn. */
   readonly #turnStart: number;
 
@@ -71,6 +78,7 @@ export class Processor {
     pictures: PreprocessorConfig,
     config: Qwen25VLConfig,
     limits: PixelLimits,
+    known: PictureCache | undefined,
   ) {
     this.#tokenizer = tokenizer;
     this.#template = template;
@@ -78,14 +86,22 @@ export class Processor {
     this.#config = config;
     this.#turnStart = tokenizer.controlTokens.get("<|im_start|>") ?? -1;
     this.#limits = { minPixels: defaultMinPixels, maxPixels: defaultMaxPixels, ...limits };
+    this.#known = known;
   }
 
   /**
    * Reads tokenizer, chat template and preprocessor of a checkpoint folder. Rejects with `config_invalid`.
    *
    * @param limits for pictures that name none themselves
+   * @param known keeps pictures, so that one that comes again is neither decoded nor resized; their pixels are not to be
+   * given away
    */
-  static async load(folder: string, config: Qwen25VLConfig, limits: PixelLimits): Promise<Processor> {
+  static async load(
+    folder: string,
+    config: Qwen25VLConfig,
+    limits: PixelLimits,
+    known?: PictureCache,
+  ): Promise<Processor> {
     const [tokenizer, template] = await Promise.all([Tokenizer.load(folder), ChatTemplate.load(folder)]);
     const pictures = loadPreprocessorConfig(folder);
     const { patchSize, spatialMergeSize, temporalPatchSize } = config.vision;
@@ -99,7 +115,7 @@ export class Processor {
         `${folder}: the preprocessor cuts ${cut}, the model expects ${expected}.`,
       );
     }
-    return new Processor(tokenizer, template, pictures, config, limits);
+    return new Processor(tokenizer, template, pictures, config, limits, known);
   }
 
   /**
@@ -177,27 +193,39 @@ export class Processor {
 
   /** Decoders are loaded at the first picture or video: text alone starts sooner without them. */
   async #readVisual(part: ImagePart | VideoPart, options: PrepareOptions): Promise<Visual> {
-    if (part.type === "video") {
-      const { prepareVideo } = await import("./video-process.ts");
-      const { frames, secondsPerGrid } = await prepareVideo(part, this.#pictures, options);
-      return visualOf(frames, secondsPerGrid, this.#pictures);
-    }
+    if (part.type === "image") return this.#readPicture(part, options);
+    const { prepareVideo } = await import("./video-process.ts");
+    const { frames, secondsPerGrid } = await prepareVideo(part, this.#pictures, options);
+    return visualOf(frames, secondsPerGrid, this.#pictures);
+  }
+
+  /** A picture is known by its bytes and the limits it comes with: a file that has changed is another picture. */
+  async #readPicture(part: ImagePart, options: PrepareOptions): Promise<Visual> {
+    const name = mediaName(part.image);
+    const bytes = await traced("fetch", () => readMedia(part.image, options), [name]);
+    const { minPixels, maxPixels, resizedHeight, resizedWidth } = part;
+    const limits = JSON.stringify([minPixels, maxPixels, resizedHeight, resizedWidth]);
+    const key = createHash("sha256").update(limits).update(bytes).digest("base64url");
+    const known = this.#known?.get(key);
+    if (known) return known;
     const { decodeImage } = await import("../../media/image.ts");
-    const image = await decodeImage(await readMedia(part.image, options), mediaName(part.image));
-    return visualOf([prepareImage(image, part, this.#limits, this.#pictures)], 0, this.#pictures);
+    const image = await traced("decode", () => decodeImage(bytes, name), [name]);
+    const resized = traced("resize", () => prepareImage(image, part, this.#limits, this.#pictures), [name]);
+    const visual = visualOf([resized], 0, this.#pictures);
+    this.#known?.set(key, visual, visual.pixels.byteLength + visual.levels.byteLength);
+    return visual;
   }
 }
 
-function visualOf(frames: readonly RgbImage[], secondsPerGrid: number, config: PreprocessorConfig): Visual {
-  const patches = patchify(frames, config);
-  const { t, h, w } = patches.grid;
+function visualOf(images: readonly RgbImage[], secondsPerGrid: number, config: PreprocessorConfig): Visual {
+  const frames = framesOf(images, config);
+  const { t, h, w } = frames.grid;
   const { imageMean, imageStd, rescaleFactor } = config;
-  const key = createHash("sha256").update(
-    JSON.stringify([t, h, w, secondsPerGrid, imageMean, imageStd, rescaleFactor]),
-  );
-  // Frames hold the same information in a twenty-fourth of the patches' bytes.
-  for (const { data } of frames) key.update(data);
-  return { ...patches, secondsPerGrid, key: key.digest("base64url") };
+  const key = createHash("sha256")
+    .update(JSON.stringify([t, h, w, secondsPerGrid, imageMean, imageStd, rescaleFactor]))
+    .update(frames.pixels)
+    .digest("base64url");
+  return { ...frames, secondsPerGrid, key };
 }
 
 /** The tokens of a conversation from `start` to `end`. No visual lies across either. */

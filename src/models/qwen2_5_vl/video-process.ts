@@ -7,12 +7,14 @@
  */
 import { VlRewardError } from "../../errors.ts";
 import { decodeImage, type RgbImage } from "../../media/image.ts";
+import { readImageSize } from "../../media/image-size.ts";
+import { mediaName } from "../../media/name.ts";
 import { resizeBicubic } from "../../media/resize.ts";
 import { type OpenOptions, openMedia, readMedia } from "../../media/source.ts";
 import { openVideo } from "../../media/video.ts";
-import { clamp, permute, round, scope, tensorFrom, toDtype, upsampleBicubic2dAa } from "../../torch/index.ts";
+import { clamp, permute, round, scope, tensorFrom, toDtype, traced, upsampleBicubic2dAa } from "../../torch/index.ts";
 import type { VideoPart } from "../conversation.ts";
-import { type PixelRange, prepareImage } from "./image-process.ts";
+import { imageSizes, type PixelRange, prepareImage } from "./image-process.ts";
 import {
   defaultMaxPixels,
   defaultMinPixels,
@@ -85,21 +87,64 @@ export async function prepareVideo(
     : prepareFrameList(video, part, processor, options);
 }
 
+/** How many frames a prepared video has and their size, without decoding one. Rejects as `prepareVideo` does. */
+export async function measureVideo(
+  part: VideoPart,
+  processor: PixelRange,
+  options: OpenOptions,
+): Promise<Size & { readonly frames: number }> {
+  const { video } = part;
+  if (typeof video !== "string") return measureFrameList(video, part, processor, options);
+  const reader = await openVideo(await openMedia(video, options), video);
+  try {
+    const plan = planVideo(reader.frameCount, reader.averageFps, reader.height, reader.width, part);
+    const size = smartResize(plan.height, plan.width, { ...processor, factor: imageFactor });
+    return { ...size, frames: plan.indices.length };
+  } finally {
+    await reader.close();
+  }
+}
+
+async function measureFrameList(
+  list: readonly string[],
+  part: VideoOptions,
+  processor: PixelRange,
+  options: OpenOptions,
+): Promise<Size & { readonly frames: number }> {
+  checkOptions(part);
+  let size: Size | undefined; // the first frame's
+  for (const source of list) {
+    const image = await readImageSize(await openMedia(source, options), source);
+    const { fetched } = imageSizes(image, part, pictureLimits, noLimits);
+    size ??= smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor });
+  }
+  if (size === undefined) throw noFrames();
+  return { ...size, frames: Math.ceil(list.length / frameFactor) * frameFactor };
+}
+
 async function prepareVideoFile(
   video: string,
   part: VideoOptions,
   processor: PixelRange,
   options: OpenOptions,
 ): Promise<PreparedVideo> {
-  const reader = await openVideo(await openMedia(video, options), video);
+  const name = mediaName(video);
+  const source = await traced("fetch", () => openMedia(video, options), [name]);
+  const reader = await openVideo(source, video);
   try {
     const plan = planVideo(reader.frameCount, reader.averageFps, reader.height, reader.width, part);
     const final = smartResize(plan.height, plan.width, { ...processor, factor: imageFactor });
-    const frames: RgbImage[] = [];
-    for await (const frame of reader.frames(plan.indices)) {
-      options.signal?.throwIfAborted();
-      frames.push(resizeBicubic(resizeWithTorch(frame, plan), final.width, final.height));
-    }
+    const resize = (frame: RgbImage): RgbImage =>
+      resizeBicubic(resizeWithTorch(frame, plan), final.width, final.height);
+    const decodeAndResize = async (): Promise<RgbImage[]> => {
+      const frames: RgbImage[] = [];
+      for await (const frame of reader.frames(plan.indices)) {
+        options.signal?.throwIfAborted();
+        frames.push(traced("resize", () => resize(frame)));
+      }
+      return frames;
+    };
+    const frames = await traced("decode", decodeAndResize, [name]);
     return { frames, secondsPerGrid: frameFactor / plan.sampleFps };
   } finally {
     await reader.close();
@@ -120,16 +165,23 @@ async function prepareFrameList(
   const frames: RgbImage[] = [];
   let size: Size | undefined; // the first frame's
   for (const source of list) {
-    const image = await decodeImage(await readMedia(source, options), source);
-    const fetched = prepareImage(image, part, pictureLimits, noLimits);
-    size ??= smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor });
-    frames.push(resizeBicubic(fetched, size.width, size.height));
+    const name = mediaName(source);
+    const bytes = await traced("fetch", () => readMedia(source, options), [name]);
+    const image = await traced("decode", () => decodeImage(bytes, source), [name]);
+    const resize = (): RgbImage => {
+      const fetched = prepareImage(image, part, pictureLimits, noLimits);
+      size ??= smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor });
+      return resizeBicubic(fetched, size.width, size.height);
+    };
+    frames.push(traced("resize", resize, [name]));
   }
   const last = frames.at(-1);
-  if (last === undefined) throw new VlRewardError("media_no_frames", "the list of frames of a video is empty");
+  if (last === undefined) throw noFrames();
   if (frames.length % frameFactor !== 0) frames.push(last);
   return { frames, secondsPerGrid: frameFactor / (part.fps ?? defaultFps) };
 }
+
+const noFrames = () => new VlRewardError("media_no_frames", "the list of frames of a video is empty");
 
 function checkOptions(options: VideoOptions): void {
   const { fps, nframes, minFrames, maxFrames, minPixels, maxPixels, videoStart, videoEnd } = options;

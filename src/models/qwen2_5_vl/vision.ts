@@ -5,6 +5,7 @@
 import {
   GELU,
   inverseFrequencies,
+  type LayerRunner,
   Linear,
   Module,
   Parameter,
@@ -14,6 +15,7 @@ import {
   rotation,
   runLayers,
   SwiGLU,
+  steadyRows,
 } from "../../nn/index.ts";
 import {
   add,
@@ -33,6 +35,7 @@ import {
   zeros,
 } from "../../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
+import { flashVarlen, type Lengths, offsetsOf, takesVarlen } from "./varlen-kernel.ts";
 import { type Grid, inverse, planWindows, type Runs, visualTokens, type WindowPlan } from "./window-plan.ts";
 
 /** A pass of fewer is filled up: fewer rows meet other matrix kernels, whose sums have other bits. */
@@ -85,7 +88,8 @@ class VisionAttention extends Module {
     const [patches, hidden] = [x.size(0), x.size(1)];
     const qkv = view(this.qkv.forward(x), [patches, 3, this.#heads, hidden / this.#heads]);
     // The reference turns queries and keys in float32, whatever the model's dtype.
-    const turned = (part: number): Tensor => toDtype(rotate(toDtype(select(qkv, 1, part), "float32"), turn), x.dtype);
+    const turned = (part: number): Tensor =>
+      scope(() => toDtype(rotate(toDtype(select(qkv, 1, part), "float32"), turn), x.dtype));
     const attended = layout.attend(turned(0), turned(1), select(qkv, 1, 2));
     return this.proj.forward(view(attended, [patches, hidden]));
   }
@@ -107,7 +111,8 @@ class VisionBlock extends Module {
 
   /** x [patches, hidden] -> the same */
   forward(x: Tensor, turn: Rotation, layout: AttentionLayout): Tensor {
-    const attended = add(x, this.attn.forward(this.norm1.forward(x), turn, layout));
+    // A scope of its own: what attention holds is freed before the MLP begins.
+    const attended = scope(() => add(x, this.attn.forward(this.norm1.forward(x), turn, layout)));
     return add(attended, this.mlp.forward(this.norm2.forward(attended)));
   }
 }
@@ -141,10 +146,16 @@ class AttentionLayout {
   readonly #runs: readonly Runs[];
   /** From the window layout to the order of the runs and back; absent where they are the same. */
   readonly #order: { readonly there: Tensor; readonly back: Tensor } | undefined;
+  /** Where all runs are one call of the kernel. */
+  readonly #varlen: Lengths<Tensor> | undefined;
 
-  constructor(runs: readonly Runs[], order?: { there: Tensor; back: Tensor }) {
+  constructor(
+    runs: readonly Runs[],
+    { order, varlen }: { order?: { there: Tensor; back: Tensor } | undefined; varlen?: Lengths<Tensor> | undefined },
+  ) {
     this.#runs = runs;
     this.#order = order;
+    this.#varlen = varlen;
   }
 
   /** q, k, v [patches, heads, width] -> [patches, heads, width] */
@@ -156,6 +167,7 @@ class AttentionLayout {
   }
 
   #attendInOrder(q: Tensor, k: Tensor, v: Tensor): Tensor {
+    if (this.#varlen) return flashVarlen(q, k, v, this.#varlen, { causal: false });
     const [, heads, width] = q.shape as readonly [number, number, number];
     const parts: Tensor[] = [];
     let start = 0;
@@ -197,39 +209,46 @@ export class VisionTransformer extends Module {
    *
    * @param patches [patches, 3 * frames * height * width], unit by unit in picture order, as the processor lays them out
    * @param grids the pictures and videos they belong to, in order
+   * @param run how the blocks run; what it keeps for later may need what the surrounding scope holds
    * @returns [visual tokens, hidden of the decoder] in picture order
    */
-  forward(patches: Tensor, grids: readonly Grid[]): Tensor {
-    const merge = this.#config.spatialMergeSize;
-    const units = grids.reduce((sum, grid) => sum + visualTokens(grid, merge), 0);
-    return scope(() => {
-      if (units >= fewestUnits) return this.#forward(patches, grids);
-      const padding = { t: 1, h: merge, w: merge * (fewestUnits - units) };
-      const blank = zeros([padding.h * padding.w, patches.size(1)], patches.dtype, null, patches.device);
-      return narrow(this.#forward(cat([patches, blank], 0), [...grids, padding]), 0, 0, units);
-    });
+  forward(patches: Tensor, grids: readonly Grid[], run: LayerRunner = runLayers): Tensor {
+    return this.merge(this.encode(patches, grids, run));
   }
 
-  #forward(patches: Tensor, grids: readonly Grid[]): Tensor {
+  /** As forward, up to the merger -> [patches, hidden] in picture order */
+  encode(patches: Tensor, grids: readonly Grid[], run: LayerRunner = runLayers): Tensor {
+    const merge = this.#config.spatialMergeSize;
+    const units = grids.reduce((sum, grid) => sum + visualTokens(grid, merge), 0);
+    if (units >= fewestUnits) return this.#encode(patches, grids, run);
+    const padding = { t: 1, h: merge, w: merge * (fewestUnits - units) };
+    const blank = zeros([padding.h * padding.w, patches.size(1)], patches.dtype, null, patches.device);
+    const encoded = this.#encode(cat([patches, blank], 0), [...grids, padding], run);
+    return narrow(encoded, 0, 0, patches.size(0));
+  }
+
+  #encode(patches: Tensor, grids: readonly Grid[], run: LayerRunner): Tensor {
     const pass = this.prepare(grids, patches.device);
     const embedded = this.embed(patches, pass);
     const forward = (block: VisionBlock, x: Tensor, index: number): Tensor =>
       block.forward(x, pass.turn, this.layout(index, pass));
-    return this.merge(runLayers(this.blocks, embedded, forward), pass);
+    return this.inPictureOrder(run(this.blocks, embedded, forward), pass);
   }
 
   prepare(grids: readonly Grid[], device: string): VisionPass {
+    const { hiddenSize, heads } = this.#config;
     const plan = planWindows(grids, this.#config);
     const inOrder = plan.frameOrder.every((place, index) => place === index);
     const there = this.#patchesOf(plan.frameOrder);
     const index = (places: Int32Array): Tensor => tensorFrom(places, [places.length], "int32", device);
+    const varlen = takesVarlen({ dtype: this.patchEmbed.proj.weight.dtype, device }, hiddenSize / heads);
+    const layout = (runs: readonly Runs[], order?: { there: Tensor; back: Tensor }): AttentionLayout =>
+      new AttentionLayout(runs, { order, varlen: varlen ? lengthsOf(runs, index) : undefined });
     return {
       plan,
       turn: this.#rotation(grids, this.#patchesOf(plan.unitOrder), device),
-      windows: new AttentionLayout(plan.windows),
-      frames: inOrder
-        ? new AttentionLayout(plan.frames)
-        : new AttentionLayout(plan.frames, { there: index(there), back: index(inverse(there)) }),
+      windows: layout(plan.windows),
+      frames: inOrder ? layout(plan.frames) : layout(plan.frames, { there: index(there), back: index(inverse(there)) }),
     };
   }
 
@@ -242,10 +261,19 @@ export class VisionTransformer extends Module {
     return this.#config.fullAttentionBlocks.includes(block) ? pass.frames : pass.windows;
   }
 
-  /** [patches, hidden] in the window layout -> [visual tokens, hidden of the decoder] in picture order */
-  merge(x: Tensor, { plan }: VisionPass): Tensor {
-    const merged = this.merger.forward(x);
-    return indexSelect(merged, 0, tensorFrom(plan.unitPlaces, [plan.unitPlaces.length], "int32", x.device));
+  /** [patches, hidden] in the window layout -> in picture order */
+  inPictureOrder(x: Tensor, { plan }: VisionPass): Tensor {
+    return this.#moveUnits(x, plan.unitPlaces);
+  }
+
+  /** [patches, hidden] in picture order -> [visual tokens, hidden of the decoder] */
+  merge(x: Tensor): Tensor {
+    const patchesPerUnit = this.#config.spatialMergeSize ** 2;
+    const units = x.size(0) / patchesPerUnit;
+    const missing = steadyRows(units) - units;
+    if (missing === 0) return this.merger.forward(x);
+    const blank = zeros([missing * patchesPerUnit, x.size(1)], x.dtype, null, x.device);
+    return narrow(this.merger.forward(cat([x, blank], 0)), 0, 0, units);
   }
 
   #moveUnits(x: Tensor, units: Int32Array): Tensor {
@@ -279,6 +307,13 @@ export class VisionTransformer extends Module {
     }
     return rotation(angles, 2 * quarter, "float32", device);
   }
+}
+
+/** Each run's keys are its queries' own. */
+function lengthsOf(runs: readonly Runs[], placed: (offsets: Int32Array) => Tensor): Lengths<Tensor> {
+  const offsets = placed(offsetsOf(runs.flatMap(({ count, length }) => new Array<number>(count).fill(length))));
+  const longest = Math.max(...runs.map(({ length }) => length));
+  return { queries: offsets, keys: offsets, longestQueries: longest, longestKeys: longest };
 }
 
 /** -> row and column of every patch, in the processor's order: unit by unit, row by row within a unit. */

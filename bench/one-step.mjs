@@ -1,0 +1,103 @@
+/**
+ * @file Training steps on the same pairs, in a process of their own so that the peak of memory is theirs. training.mjs starts
+ * it: `node one-step.mjs TASK`, a OneStep as JSON; what it measured goes to standard output as one line.
+ */
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+/**
+ * @typedef {object} OneStep
+ * @property {string} folder of the checkpoint
+ * @property {string} pairs a file of preferences: one batch
+ * @property {boolean} sharing
+ * @property {boolean} checkpointing
+ * @property {number} tokenBudget
+ * @property {number} steps
+ */
+
+/**
+ * @typedef {object} StepResult
+ * @property {number[]} seconds of each step, preparation of the pairs included in the first
+ * @property {number[]} losses before each step
+ * @property {number} peakBytes resident
+ */
+
+/** @template T @param {string} path @returns {Promise<T>} */
+const load = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
+/** @type {typeof import("../src/checkpoint/checkpoint.ts")} */
+const { readJson } = await load("checkpoint/checkpoint.js");
+/** @type {typeof import("../src/data/preference.ts")} */
+const { readPreference } = await load("data/preference.js");
+/** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
+const { parseConfig } = await load("models/qwen2_5_vl/config.js");
+/** @type {typeof import("../src/models/qwen2_5_vl/processor.ts")} */
+const { Processor } = await load("models/qwen2_5_vl/processor.js");
+/** @type {typeof import("../src/models/reward-model.ts")} */
+const { RewardModel } = await load("models/reward-model.js");
+/** @type {typeof import("../src/nn/index.ts")} */
+const { placement } = await load("nn/index.js");
+/** @type {typeof import("../src/training/grouped-pass.ts")} */
+const { GroupedPass } = await load("training/grouped-pass.js");
+/** @type {typeof import("../src/training/optimizer.ts")} */
+const { AdamW } = await load("training/optimizer.js");
+/** @type {typeof import("../src/training/trainable.ts")} */
+const { trainedParameters } = await load("training/trainable.js");
+/** @type {typeof import("../src/training/vision-features.ts")} */
+const { VisionFeatures } = await load("training/vision-features.js");
+/** @type {typeof import("../src/training/world.ts")} */
+const { alone } = await load("training/world.js");
+
+/** @type {OneStep} */
+const { folder, pairs: file, sharing, checkpointing, tokenBudget, steps } = JSON.parse(process.argv[2] ?? "");
+const configFile = join(folder, "config.json");
+const processor = await Processor.load(folder, parseConfig(readJson(configFile), configFile), {});
+const model = RewardModel.load(folder, placement("cpu", "float32", "owned"));
+const trained = trainedParameters(model.namedParameters(), ["merger", "decoder", "head"], false);
+for (const { stored } of trained.values()) stored.setRequiresGrad(true);
+const optimizer = new AdamW(
+  trained,
+  {
+    weightDecay: 0,
+    betas: [0.9, 0.999],
+    eps: 1e-8,
+    maxGradNorm: 1,
+    decayNormsAndBiases: true,
+    masterWeights: "float32",
+  },
+  alone("cpu"),
+);
+const vision = new VisionFeatures(model, { trained: "merger", patchBudget: 4 * tokenBudget, cacheBytes: 2 ** 31 });
+const pass = new GroupedPass(model, vision, [], {
+  tokenBudget,
+  checkpointing,
+  sharing,
+  centerRewardsCoefficient: 0,
+  headDropout: 0,
+});
+
+const prepareAll = () =>
+  Promise.all(
+    readFileSync(file, "utf8")
+      .trim()
+      .split("\n")
+      .map(async (line, number) => {
+        const read = readPreference(line, number);
+        if ("error" in read) throw read.error;
+        const { prefix, answers, pairs } = read.preference;
+        return { prompt: await processor.prepare(prefix, answers, { baseFolder: dirname(file) }), pairs };
+      }),
+  );
+
+/** @type {StepResult} */
+const result = { seconds: [], losses: [], peakBytes: 0 };
+let prepared;
+for (let step = 0; step < steps; step++) {
+  const began = performance.now();
+  prepared ??= await prepareAll();
+  const { loss } = pass.backpropagate(prepared, 1 / prepared.length, 0);
+  optimizer.step(3e-4);
+  result.seconds.push((performance.now() - began) / 1000);
+  result.losses.push(loss / prepared.length);
+}
+result.peakBytes = process.resourceUsage().maxRSS * 1024;
+console.log(JSON.stringify(result));
