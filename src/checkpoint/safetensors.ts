@@ -7,7 +7,8 @@ import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
 import { bytesPerElement, type Dtype, type FileTensor } from "../torch/index.ts";
 
-const dtypes = new Map<string, Dtype>([
+/** The format's names for dtypes. */
+export const safetensorsDtypes: ReadonlyMap<string, Dtype> = new Map([
   ["F64", "float64"],
   ["F32", "float32"],
   ["BF16", "bfloat16"],
@@ -87,11 +88,11 @@ function locate(
 ): Map<string, FileTensor> {
   const located = new Map<string, FileTensor>();
   for (const [name, { dtype: code, shape, data_offsets }] of Object.entries(header)) {
-    const dtype = dtypes.get(code);
+    const dtype = safetensorsDtypes.get(code);
     if (!dtype) {
       throw new VlRewardError(
         "checkpoint_unsupported",
-        `${path} stores "${name}" as ${code}; supported are ${[...dtypes.keys()].join(", ")}. ` +
+        `${path} stores "${name}" as ${code}; supported are ${[...safetensorsDtypes.keys()].join(", ")}. ` +
           "A quantised checkpoint has to be converted to BF16, F16 or F32 first.",
       );
     }

@@ -29,7 +29,8 @@ export async function* readLines(input: AsyncIterable<Uint8Array>, limit = maxLi
   let length = 0;
 
   const take = (): Line | undefined => {
-    const content = length > limit ? tooLong(limit) : decode(pieces, number === 0);
+    const decoded = length > limit ? lineTooLong(limit) : decodeLine(Buffer.concat(pieces));
+    const content = number === 0 && typeof decoded === "string" ? decoded.replace(/^\uFEFF/, "") : decoded;
     const line = { number, endByte, content };
     pieces = [];
     length = 0;
@@ -58,16 +59,16 @@ export async function* readLines(input: AsyncIterable<Uint8Array>, limit = maxLi
   if (last !== undefined) yield last;
 }
 
-function decode(pieces: readonly Uint8Array[], first: boolean): string | VlRewardError {
+/** The text of a line, or that it is not UTF-8. A byte order mark stays. */
+export function decodeLine(bytes: Uint8Array): string | VlRewardError {
   try {
-    const line = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Buffer.concat(pieces));
-    return first ? line.replace(/^\uFEFF/, "") : line;
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     return new VlRewardError("invalid_json", "the line is not UTF-8; JSON Lines must be", { cause });
   }
 }
 
-function tooLong(limit: number): VlRewardError {
+export function lineTooLong(limit: number): VlRewardError {
   const size = `${limit} bytes`;
   return new VlRewardError(
     "invalid_json",

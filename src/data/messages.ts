@@ -99,19 +99,20 @@ export function knownPartKeys(record: unknown, path: readonly PropertyKey[]): re
 /**
  * Wire messages as conversation types.
  *
+ * @param key where they stand in the record, for errors
  * @throws VlRewardError `invalid_roles` as the chat template wants it: a system turn first or not at all, otherwise
  *   user and assistant in any order
  */
-export function readMessages(wire: z.infer<typeof wireMessages>): readonly Message[] {
-  if (wire.length === 0) throw new VlRewardError("invalid_roles", "messages: expected at least one turn, found none");
+export function readMessages(wire: z.infer<typeof wireMessages>, key = "messages"): readonly Message[] {
+  if (wire.length === 0) throw new VlRewardError("invalid_roles", `${key}: expected at least one turn, found none`);
   return wire.map(({ role, content }, turn) => ({
-    role: readRole(role, turn),
+    role: readRole(role, key, turn),
     content: typeof content === "string" ? content : content.map(readPart),
   }));
 }
 
-function readRole(role: string, turn: number): Role {
-  const path = jsonPath(["messages", turn, "role"]);
+function readRole(role: string, key: string, turn: number): Role {
+  const path = jsonPath([key, turn, "role"]);
   if (role !== "system" && role !== "user" && role !== "assistant") {
     throw new VlRewardError("invalid_roles", `${path}: expected system, user or assistant, found ${quote(role)}`);
   }

@@ -1,18 +1,12 @@
 /**
  * @file One line of input: JSON, checked and typed. docs/cli.md describes the three kinds of record.
- *
- * A record may carry any further keys (`source`, `label`...): they are the user's own and are not looked at.
  */
 
 import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
 import type { Message } from "../models/conversation.ts";
-import { repeatedKey } from "./json-keys.ts";
-import { knownPartKeys, readMessages, text, wireMessages, withoutNulls } from "./messages.ts";
-import { describe, invalidRecord, quote } from "./schema-errors.ts";
-
-/** Given by the user and returned as it is, or the zero-based number of the line. Need not be unique. */
-export type RecordId = string | number;
+import { readMessages, text, wireMessages } from "./messages.ts";
+import { type RecordId, readRecordLine } from "./record-line.ts";
 
 /** A conversation whose last turn, the assistant's, is scored. */
 export interface ConversationRecord {
@@ -54,46 +48,8 @@ const wireRecord = z.object(
 
 /** Reads one line; whatever is in it, this returns and does not throw. */
 export function readRecord(line: string, lineNumber: number): ReadRecord {
-  let id: RecordId = lineNumber;
-  try {
-    const value = withoutNulls(parseJson(line));
-    if (typeof value === "object" && value !== null && "id" in value) id = readId(value.id);
-    const wire = wireRecord.safeParse(value);
-    if (!wire.success) throw invalidRecord(value, wire.error, (path) => knownPartKeys(value, path));
-    return { id, record: readKind(wire.data) };
-  } catch (error) {
-    if (error instanceof VlRewardError) return { id, error };
-    throw error;
-  }
-}
-
-function parseJson(line: string): unknown {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new VlRewardError("invalid_json", `the line is not readable JSON: ${reason}`, { cause });
-  }
-  const repeated = repeatedKey(line);
-  if (repeated !== undefined) {
-    throw new VlRewardError(
-      "invalid_record",
-      `the key ${quote(repeated)} stands twice in one object; keep one of them`,
-    );
-  }
-  return value;
-}
-
-function readId(id: unknown): RecordId {
-  if (typeof id === "string") return id;
-  if (typeof id !== "number") {
-    throw new VlRewardError("invalid_record", `id: expected a string or a number, found ${describe(id)}`);
-  }
-  if (!Number.isFinite(id) || (Number.isInteger(id) && !Number.isSafeInteger(id))) {
-    throw new VlRewardError("invalid_record", "id: a number this large loses digits; write it as a string");
-  }
-  return id;
+  const read = readRecordLine(line, lineNumber, wireRecord, readKind);
+  return "error" in read ? read : { id: read.id, record: read.value };
 }
 
 function readKind(wire: z.infer<typeof wireRecord>): PreferenceRecord {
@@ -126,7 +82,8 @@ function readKind(wire: z.infer<typeof wireRecord>): PreferenceRecord {
   return { kind: "conversation", messages };
 }
 
-function requireUserTurn(last: string | undefined, answers: string): void {
+/** The prompt of answers ends with the user's turn. `answers` is what an error calls them. Throws `invalid_roles`. */
+export function requireUserTurn(last: string | undefined, answers: string): void {
   if (last === "user") return;
   throw new VlRewardError(
     "invalid_roles",

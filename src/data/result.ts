@@ -3,7 +3,8 @@
  */
 
 import { VlRewardError } from "../errors.ts";
-import type { PreferenceRecord, RecordId } from "./record.ts";
+import type { PreferenceRecord } from "./record.ts";
+import type { RecordId } from "./record-line.ts";
 
 export type Result =
   | { readonly id: RecordId; readonly score: number }

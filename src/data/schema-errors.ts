@@ -24,12 +24,14 @@ export function invalidRecord(
   if (first === undefined) return new VlRewardError("invalid_record", "the record does not have the shape of a record");
   const issue = deepest(first);
   const where = issue.path.length > 0 ? `${jsonPath(issue.path)}: ` : "";
-  if (issue.code === "custom") return new VlRewardError("invalid_record", `${where}${issue.message}`);
-  if (issue.code === "unrecognized_keys") {
-    return new VlRewardError("invalid_record", `${where}${unknownKey(issue.keys[0] ?? "", known(issue.path))}`);
-  }
-  const found = describe(lookUp(value, issue.path));
-  return new VlRewardError("invalid_record", `${where}expected ${issue.message}, found ${found}`);
+  return new VlRewardError("invalid_record", where + departure(value, issue, known));
+}
+
+/** What is wrong at the issue's path, without the path. */
+export function departure(value: unknown, issue: Issue, known: (path: Path) => readonly string[]): string {
+  if (issue.code === "custom") return issue.message;
+  if (issue.code === "unrecognized_keys") return unknownKey(issue.keys[0] ?? "", known(issue.path));
+  return `expected ${issue.message}, found ${describe(lookUp(value, issue.path))}`;
 }
 
 /** `["messages", 1, "content"]` as `messages[1].content`. */
@@ -73,7 +75,8 @@ function lookUp(value: unknown, path: Path): unknown {
   return at;
 }
 
-function unknownKey(key: string, known: readonly string[]): string {
+/** Names the nearest known key, or all of them where none is near. */
+export function unknownKey(key: string, known: readonly string[]): string {
   const nearest = known
     .map((name) => ({ name, distance: editDistance(key, name) }))
     .sort((a, b) => a.distance - b.distance)[0];
