@@ -9,6 +9,7 @@ const stack = [
   ["models/"],
   ["data/"],
   ["reward/"],
+  ["training/"],
   ["cli/"],
 ];
 

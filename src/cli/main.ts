@@ -11,6 +11,7 @@ import { VlRewardError } from "../errors.ts";
 import { addDemoCommand } from "./demo.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addScoreCommand } from "./score.ts";
+import { addTrainCommand } from "./train.ts";
 
 const { version }: { version: string } = JSON.parse(
   readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
@@ -22,6 +23,7 @@ const program = new Command("vl-reward")
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "vl-reward: ")) });
 addScoreCommand(program);
+addTrainCommand(program);
 addDemoCommand(program);
 addDoctorCommand(program);
 

@@ -32,7 +32,7 @@ export class OutputFile {
   static open(path: string, others: readonly number[]): OutputFile {
     const existed = existsSync(path);
     const fd = attempt("output_unwritable", `The output ${path} cannot be written`, () =>
-      openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o666),
+      openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND, 0o666),
     );
     const { dev, ino } = fstatSync(fd);
     for (const other of others.map((fd) => fstatSync(fd)).filter((stat) => stat.isFile())) {

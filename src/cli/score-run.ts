@@ -7,6 +7,7 @@ import { Socket } from "node:net";
 import { locateModel } from "../checkpoint/locate.ts";
 import { readLines } from "../data/json-lines.ts";
 import { resultLine } from "../data/result.ts";
+import type { EngineStats } from "../reward/device-stats.ts";
 import { type EngineOptions, RewardEngine } from "../reward/engine.ts";
 import { unlessAborted } from "../reward/in-order.ts";
 import { embeddedModel, sayUntrained } from "./embedded-model.ts";
@@ -32,7 +33,8 @@ export interface RunStats {
   readonly sequences: number;
   readonly tokens: number;
   readonly seconds: { readonly load: number; readonly media: number; readonly compute: number };
-  readonly caches: Readonly<Record<string, unknown>>;
+  readonly caches: EngineStats["caches"];
+  readonly devices: EngineStats["devices"];
 }
 
 /** Rejects with the signal's reason when it aborts; then the output ends with a whole line. */
@@ -64,8 +66,9 @@ export async function runScore(task: ScoreTask, progress: Progress, signal: Abor
     progress.update({ ...counts, share: size > 0 ? endByte / size : undefined });
   });
   progress.end({ ...counts, share: 1 });
-  const { sequences, tokens, mediaSeconds, computeSeconds, caches } = engine.stats;
-  return { ...counts, sequences, tokens, seconds: { load, media: mediaSeconds, compute: computeSeconds }, caches };
+  const { sequences, tokens, mediaSeconds, computeSeconds, caches, devices } = engine.stats;
+  const seconds = { load, media: mediaSeconds, compute: computeSeconds };
+  return { ...counts, sequences, tokens, seconds, caches, devices };
 }
 
 /** The checks of records are loaded while the threads load the model: they need a tenth of a second. */

@@ -5,9 +5,11 @@
 import { constants } from "node:os";
 import { dirname, resolve } from "node:path";
 import { isatty } from "node:tty";
-import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { type Command, Option } from "@commander-js/extra-typings";
 import { VlRewardError } from "../errors.ts";
 import { memoryBudget } from "../reward/memory.ts";
+import { beginTrace, endTrace, type TraceTarget } from "../reward/trace-file.ts";
+import { readCount, readDevices } from "./flags.ts";
 import { emptyFile, OutputFile, openInput, ReaderGone, writeLine } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { type RunStats, runScore } from "./score-run.ts";
@@ -25,6 +27,7 @@ Examples:
   vl-reward score examples/examples.jsonl
   vl-reward score pairs.jsonl --model Skywork/Skywork-VL-Reward-7B --dtype bfloat16 --output scores.jsonl
   vl-reward score pairs.jsonl --model ./my-reward-model --device cuda:1 --max-pixels 602112
+  vl-reward score pairs.jsonl --profile trace.json
   cat pairs.jsonl | vl-reward score - --stats stats.json | jq .margin
 
 Exit code: 0 all records scored, 1 some records have an error line, 2 nothing could be scored.`;
@@ -43,12 +46,13 @@ export function addScoreCommand(program: Command): void {
         .choices(["auto", "float32", "bfloat16"] as const)
         .default("float32" as const),
     )
-    .option("--device <device>", "auto, cpu, cuda or cuda:N", readDevice, "auto")
+    .option("--device <device>", "auto, cpu, cuda, cuda:N, or several: cuda:0,cuda:1", readDevices, "auto")
     .option("--min-pixels <n>", "enlarge pictures with fewer pixels", readCount)
     .option("--max-pixels <n>", "reduce pictures with more pixels", readCount)
     .option("--memory <amount>", "what the run may hold, such as 16GB (default: most of what is free)")
     .option("--feature-cache <folder>", "keep what was seen in pictures here, for later runs")
     .option("--stats <file>", "write counts, times and memory here as JSON")
+    .option("--profile <file>", "write here what each thread does when, for ui.perfetto.dev or chrome://tracing")
     .addHelpText("after", examples)
     .action(async (input, flags) => {
       process.exitCode = await score(input, flags);
@@ -66,6 +70,7 @@ interface ScoreFlags {
   readonly memory?: string | undefined;
   readonly featureCache?: string | undefined;
   readonly stats?: string | undefined;
+  readonly profile?: string | undefined;
 }
 
 /**
@@ -87,15 +92,19 @@ async function score(input: string, flags: ScoreFlags): Promise<number> {
     return file.fd;
   };
   let progress: Progress | undefined;
+  let trace: TraceTarget | undefined;
+  const endProfile = () => trace && endTrace(trace);
   try {
     const output = flags.output === undefined ? standardOutput : open(flags.output);
     const stats = flags.stats === undefined ? undefined : open(flags.stats);
+    trace = flags.profile === undefined ? undefined : beginTrace(open(flags.profile));
     const task = {
       model: flags.model,
       revision: flags.revision,
       dtype: flags.dtype,
       device: flags.device,
       ...(memory !== undefined && { memory }),
+      ...(trace !== undefined && { trace }),
       ...(flags.featureCache !== undefined && { featureFolder: flags.featureCache }),
       pixelLimits: { ...(minPixels && { minPixels }), ...(maxPixels && { maxPixels }) },
       input: inputFile,
@@ -104,7 +113,8 @@ async function score(input: string, flags: ScoreFlags): Promise<number> {
       overwrite: output !== standardOutput,
     };
     progress = new Progress(isatty(standardError) && !isatty(output));
-    const run = await runScore(task, progress, listenForInterrupts());
+    const run = await runScore(task, progress, listenForInterrupts(endProfile));
+    endProfile();
     if (stats !== undefined) {
       emptyFile(stats);
       await writeLine(stats, statsText(run));
@@ -112,6 +122,7 @@ async function score(input: string, flags: ScoreFlags): Promise<number> {
     return run.failed > 0 ? 1 : 0;
   } catch (error) {
     progress?.clear();
+    endProfile();
     if (error instanceof ReaderGone) return 0;
     if (error instanceof Interrupted) return error.exitCode;
     for (const file of opened) file.discardEmpty();
@@ -133,36 +144,42 @@ class Interrupted extends Error {
  * Listens for Ctrl-C and SIGTERM. Either aborts the run, which then ends its output with a whole line; if that lasts
  * long, because a step of the arithmetic does or the output's reader has stopped reading, the signal's own way ends the
  * process, as a second Ctrl-C does.
+ *
+ * @param beforeGivingUp is called before the process is ended that way
  */
-function listenForInterrupts(): AbortSignal {
+function listenForInterrupts(beforeGivingUp: () => void): AbortSignal {
   const patience = 2000; // milliseconds
   const run = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
-      setTimeout(() => process.kill(process.pid, signal), patience).unref();
+      setTimeout(() => {
+        try {
+          beforeGivingUp();
+        } finally {
+          process.kill(process.pid, signal);
+        }
+      }, patience).unref();
       run.abort(new Interrupted(signal));
     });
   }
   return run.signal;
 }
 
-function statsText({ seconds, caches, ...counts }: RunStats): string {
+function statsText({ seconds, caches, devices, ...counts }: RunStats): string {
   const peak = process.resourceUsage().maxRSS / 1024; // KiB to MiB
-  const rounded = Object.entries({ ...seconds, total: performance.now() / 1000 }).map(([name, value]) => [
-    name,
-    Number(value.toFixed(3)),
-  ]);
-  const stats = { ...counts, seconds: Object.fromEntries(rounded), peak_rss_mb: Number(peak.toFixed(1)), caches };
+  const rounded = (value: number) => Number(value.toFixed(3));
+  const times = Object.entries({ ...seconds, total: performance.now() / 1000 });
+  const stats = {
+    ...counts,
+    seconds: Object.fromEntries(times.map(([name, value]) => [name, rounded(value)])),
+    peak_rss_mb: Number(peak.toFixed(1)),
+    caches,
+    devices: devices.map(({ device, sequences, tokens, computeSeconds }) => ({
+      device,
+      sequences,
+      tokens,
+      seconds: rounded(computeSeconds),
+    })),
+  };
   return `${JSON.stringify(stats, null, 2)}\n`;
-}
-
-function readCount(text: string): number {
-  const count = Number(text);
-  if (Number.isSafeInteger(count) && count > 0) return count;
-  throw new InvalidArgumentError("Expected a positive whole number.");
-}
-
-function readDevice(text: string): string {
-  if (/^(auto|cpu|cuda(:\d+)?)$/.test(text)) return text;
-  throw new InvalidArgumentError("Expected auto, cpu, cuda or cuda:N.");
 }

@@ -292,7 +292,8 @@ describe("files", () => {
       tokens: expect.any(Number),
       seconds: Object.fromEntries(["load", "media", "compute", "total"].map((name) => [name, expect.any(Number)])),
       peak_rss_mb: expect.any(Number),
-      caches: { features: expect.any(Object), prefixes: expect.any(Object) },
+      caches: { pictures: expect.any(Object), features: expect.any(Object), prefixes: expect.any(Object) },
+      devices: [{ device: expect.any(String), sequences: 4, tokens: found.tokens, seconds: found.seconds.compute }],
     });
     const { load, media, compute, total } = found.seconds;
     for (const part of [load, media, compute]) expect(part).toBeGreaterThanOrEqual(0);
@@ -361,7 +362,7 @@ describe("help", () => {
   it("shows flags and examples", async () => {
     const { code, stdout } = await run(["score", "--help"]);
     expect(code).toBe(0);
-    const flags = ["model", "revision", "output", "dtype", "device", "min-pixels", "max-pixels", "stats"];
+    const flags = ["model", "revision", "output", "dtype", "device", "min-pixels", "max-pixels", "stats", "profile"];
     for (const flag of flags) expect(stdout).toContain(`--${flag}`);
     expect(stdout).toContain("vl-reward score examples/examples.jsonl");
   });

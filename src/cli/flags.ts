@@ -1,0 +1,25 @@
+/**
+ * @file Readers of flags that several commands have.
+ */
+
+import { InvalidArgumentError } from "@commander-js/extra-typings";
+
+export function readCount(text: string): number {
+  const count = Number(text);
+  if (Number.isSafeInteger(count) && count > 0) return count;
+  throw new InvalidArgumentError("Expected a positive whole number.");
+}
+
+export function readDevice(text: string): string {
+  if (isDevice(text)) return text;
+  throw new InvalidArgumentError("Expected auto, cpu, cuda or cuda:N.");
+}
+
+/** One device or several, separated by commas. */
+export function readDevices(text: string): string {
+  const words = text.split(",");
+  if (text === "auto" || words.every((word) => word !== "auto" && isDevice(word))) return text;
+  throw new InvalidArgumentError("Expected auto, cpu, cuda or cuda:N, or several of them such as cuda:0,cuda:1.");
+}
+
+const isDevice = (word: string): boolean => /^(auto|cpu|cuda(:\d+)?)$/.test(word);

@@ -1,0 +1,119 @@
+/** @file What a run leaves behind: the finished checkpoint with its card, and the report. */
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import type { StoredTensor } from "../checkpoint/checkpoint.ts";
+import { writeTextDurably } from "../checkpoint/durable-file.ts";
+import { storedSource } from "../checkpoint/save.ts";
+import { loadPreprocessorConfig } from "../models/qwen2_5_vl/preprocessor-config.ts";
+import { libtorchVersion, threadCount } from "../torch/index.ts";
+import { writeAdapter } from "./adapter.ts";
+import { type TrainConfig, trainConfigText } from "./config.ts";
+import { exportCheckpoint } from "./export.ts";
+import { withMergedUpdates } from "./lora.ts";
+import { readEvaluations, readSteps } from "./metrics.ts";
+import { modelCard } from "./model-card.ts";
+import { short } from "./numbers.ts";
+import { type DataFile, reportPage } from "./report.ts";
+import { pixelLimitsOf, type RunData } from "./run-data.ts";
+import type { RunStateContext } from "./run-state.ts";
+import { loadState } from "./saved-state.ts";
+
+/**
+ * Writes the checkpoint into the output folder, from the state that was saved last. Rejects with `output_unwritable`; then
+ * a resumed run comes back here.
+ */
+export async function finishRun(context: RunStateContext, modelFolder: string, stateFolder: string): Promise<void> {
+  const { config, session } = context;
+  const weights = loadState(stateFolder).tensors.get("weights") ?? new Map<string, StoredTensor>();
+  const trained = [...weights].map(([name, place]) => storedSource(name, place));
+  if (config.lora) {
+    writeAdapter({ folder: path.join(config.output, "adapter"), base: config.model, options: config.lora, trained });
+  }
+  await exportCheckpoint({
+    base: modelFolder,
+    target: config.output,
+    trained: withMergedUpdates(session.model.backbone, trained),
+    dtype: config.saveDtype ?? session.dtype,
+    pixelLimits: pixelLimitsOf(config),
+  });
+  writeTextDurably(path.join(config.output, "README.md"), cardOf(context, modelFolder));
+}
+
+/** Writes report.html with what has been measured so far. `outcome` is a sentence. Throws `output_unwritable`. */
+export function writeReport(context: RunStateContext, outcome: string): void {
+  const { config } = context;
+  const page = reportPage({
+    name: path.basename(config.output),
+    outcome,
+    config: trainConfigText(config),
+    environment: environmentOf(context),
+    peakMemory: process.resourceUsage().maxRSS * 1024,
+    data: dataFiles(config, context.data),
+    steps: readSteps(config.output),
+    evaluations: readEvaluations(config.output),
+  });
+  writeTextDurably(path.join(config.output, "report.html"), page);
+}
+
+function cardOf(context: RunStateContext, modelFolder: string): string {
+  const { config, session, data } = context;
+  const { betas, eps, weightDecay, maxGradNorm } = config.optimizer;
+  const steps = readSteps(config.output);
+  const totalOf = (key: "pairs" | "tokens" | "seconds"): number => steps.reduce((sum, step) => sum + step[key], 0);
+  const centered = config.loss.centerRewardsCoefficient;
+  const limits = { ...loadPreprocessorConfig(modelFolder), ...pixelLimitsOf(config) };
+  return modelCard({
+    name: path.basename(config.output),
+    base: { name: config.model, onHub: !path.isAbsolute(config.model) && config.model !== "tiny" },
+    trained: config.train,
+    adapter: config.lora && { rank: config.lora.rank, alpha: config.lora.alpha },
+    dtype: session.dtype,
+    saveDtype: config.saveDtype ?? session.dtype,
+    seed: config.seed,
+    optimizer:
+      `AdamW, betas ${betas.join(" and ")}, eps ${short(eps)}, weight decay ${short(weightDecay)}, ` +
+      `gradient norm at most ${short(maxGradNorm)}`,
+    loss: `-log sigmoid(chosen - rejected)${centered > 0 ? ` + ${short(centered)} (chosen + rejected)^2` : ""}`,
+    stages: config.stages.map((stage, index) => ({
+      name: stage.name,
+      steps: data.stages[index]?.plan.steps ?? 0,
+      epochs: stage.epochs,
+      batchSize: stage.batchSize,
+      learningRate: stage.learningRate,
+      schedule: stage.schedule,
+      warmupRatio: stage.warmupRatio,
+    })),
+    data: dataFiles(config, data),
+    totals: { pairs: totalOf("pairs"), tokens: totalOf("tokens"), seconds: totalOf("seconds") },
+    evaluations: readEvaluations(config.output),
+    pixelLimits: { minPixels: limits.minPixels, maxPixels: limits.maxPixels },
+    versions: environmentOf(context),
+  });
+}
+
+function environmentOf({ session, world }: RunStateContext): Map<string, string> {
+  const manifest: { version: string } = JSON.parse(
+    readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+  );
+  return new Map([
+    ["vl-reward", manifest.version],
+    ["torch", libtorchVersion()],
+    ["Node.js", process.version],
+    ["device", session.model.device],
+    ["processes", String(world.worldSize)],
+    ["threads of each", String(threadCount())],
+  ]);
+}
+
+function dataFiles(config: TrainConfig, { reports }: RunData): DataFile[] {
+  const uses = [
+    ...config.stages.flatMap(({ name, data }) => data.map(({ path: file, weight }) => ({ use: name, weight, file }))),
+    ...(config.validation?.path === undefined
+      ? []
+      : [{ use: "validation", weight: undefined, file: config.validation.path }]),
+  ];
+  return uses.flatMap(({ use, weight, file }) => {
+    const report = reports.find((candidate) => candidate.path === file);
+    return report ? [{ use, path: file, weight, report }] : [];
+  });
+}

@@ -1,0 +1,188 @@
+/**
+ * @file README.md of a finished checkpoint: what it is, what it was made from and how, how good it is, how to use it.
+ *
+ * Its header is what the Hugging Face hub reads. The license is left to whoever publishes the checkpoint.
+ */
+import { stringify } from "yaml";
+import { bestEvaluation, type Evaluation } from "./metrics.ts";
+import { duration, grouped, percent, percentRange, short } from "./numbers.ts";
+import type { DataFile } from "./report.ts";
+
+export interface ModelCard {
+  readonly name: string; // of the folder
+  readonly base: { readonly name: string; readonly onHub: boolean }; // hub id, else a folder or tiny
+  readonly trained: readonly string[]; // parts or name patterns, as in the configuration
+  readonly adapter: { readonly rank: number; readonly alpha: number } | undefined; // LoRA, merged into the weights
+  readonly dtype: "float32" | "bfloat16"; // computed in
+  readonly saveDtype: "float32" | "bfloat16"; // of the weights here
+  readonly seed: number;
+  readonly optimizer: string; // in words: "AdamW, betas 0.9 and 0.999, weight decay 0"
+  readonly loss: string; // in words
+  readonly stages: readonly StageOfCard[];
+  readonly data: readonly DataFile[];
+  readonly totals: { readonly pairs: number; readonly tokens: number; readonly seconds: number };
+  readonly evaluations: readonly Evaluation[];
+  readonly pixelLimits: { readonly minPixels: number; readonly maxPixels: number };
+  readonly versions: ReadonlyMap<string, string>; // what -> version: vl-reward, torch, Node.js
+}
+
+export interface StageOfCard {
+  readonly name: string;
+  readonly steps: number;
+  readonly epochs: number | undefined; // undefined where steps were given
+  readonly batchSize: number; // pairs
+  readonly learningRate: number; // its peak
+  readonly schedule: string;
+  readonly warmupRatio: number;
+}
+
+/** -> the text of README.md */
+export function modelCard(card: ModelCard): string {
+  return `${header(card)}
+# ${plain(card.name)}
+
+A reward model (Qwen2.5-VL with a reward head): it reads a conversation with pictures, video or text and says how good its
+last answer is, as one number. Only differences between answers to the same prompt mean something. Trained from
+${code(card.base.name)} with \`vl-reward train\`.
+
+**License:** none is stated yet. Before you publish this model, add \`license:\` to the header above; the licenses of the
+base model and of the data bind you.
+
+## Score with it
+
+    npx vl-reward score records.jsonl --model .
+
+\`--model\` takes this folder, or its hub id once it is there.
+
+## Load it in Python
+
+transformers 4.51.3 and qwen_vl_utils 0.0.11; the head is stored as TRL's value head stores it:
+
+\`\`\`python
+${pythonExample(card)}
+\`\`\`
+
+## Validation
+
+${validation(card.evaluations)}
+
+## Data
+
+${table(["used for", "file", "weight", "records", "used", "pairs", "set aside"], card.data.map(dataRow))}
+
+## Recipe
+
+${table(["stage", "length", "pairs per step", "learning rate", "schedule", "warm-up"], card.stages.map(stageRow))}
+
+${list([
+  [
+    "Trained",
+    `${card.trained.map(code).join(", ")}${card.adapter ? `, through LoRA of rank ${card.adapter.rank}, alpha ${short(card.adapter.alpha)}, merged` : ""}`,
+  ],
+  ["Loss", plain(card.loss)],
+  ["Optimizer", plain(card.optimizer)],
+  ["Precision", `computed in ${card.dtype}, saved in ${card.saveDtype}`],
+  ["Pixels of a picture", `${grouped(card.pixelLimits.minPixels)} to ${grouped(card.pixelLimits.maxPixels)}`],
+  ["Seed", String(card.seed)],
+  [
+    "Trained on",
+    `${grouped(card.totals.pairs)} pairs, ${grouped(card.totals.tokens)} tokens, in ${duration(card.totals.seconds)}`,
+  ],
+  ["Versions", [...card.versions].map(([what, version]) => plain(`${what} ${version}`)).join(", ")],
+])}
+`;
+}
+
+function header({ base }: ModelCard): string {
+  const known = {
+    library_name: "vl-reward",
+    ...(base.onHub && { base_model: base.name, base_model_relation: "finetune" }),
+    tags: ["reward-model", "preference", "multimodal", "qwen2_5_vl"],
+    metrics: ["accuracy"],
+  };
+  return `---\n${stringify(known)}# license: yours to choose\n---\n`;
+}
+
+function validation(evaluations: readonly Evaluation[]): string {
+  const last = evaluations.at(-1);
+  const best = bestEvaluation(evaluations);
+  if (last === undefined) return "No validation set was given.";
+  const row = (what: string, { pairs, accuracy, interval, margin, loss }: Evaluation["overall"]) => [
+    what,
+    grouped(pairs),
+    percent(accuracy),
+    percentRange(interval),
+    short(margin),
+    short(loss),
+  ];
+  const rows = [
+    row(`last, step ${last.step}`, last.overall),
+    ...[...last.sources].map(([source, accuracy]) => row(`last, ${code(source)}`, accuracy)),
+    ...(best && best !== last ? [row(`best, step ${best.step}`, best.overall)] : []),
+  ];
+  return `The share of pairs whose chosen answer scores higher; a tie is wrong. Intervals are Wilson's at 95%.
+
+${table(["", "pairs", "accuracy", "interval", "margin", "loss"], rows)}`;
+}
+
+function dataRow({ use, path, weight, report: { records, usable, pairs } }: DataFile): string[] {
+  const counts = [records, usable, pairs, records - usable].map(grouped);
+  return [plain(use), code(path), weight === undefined ? "" : String(weight), ...counts];
+}
+
+function stageRow({ name, steps, epochs, batchSize, learningRate, schedule, warmupRatio }: StageOfCard): string[] {
+  const length = `${epochs === undefined ? "" : `${short(epochs)} epoch${epochs === 1 ? "" : "s"}, `}${grouped(steps)} steps`;
+  return [plain(name), length, grouped(batchSize), short(learningRate), schedule, percent(warmupRatio)];
+}
+
+/** Reads the score at the last token, the newline that ends the answer's turn, as training did. */
+function pythonExample({ dtype, pixelLimits: { minPixels, maxPixels } }: ModelCard): string {
+  return `import torch
+from qwen_vl_utils import process_vision_info
+from safetensors.torch import load_file
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+folder = "."
+model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, torch_dtype=torch.${dtype}).eval()
+processor = AutoProcessor.from_pretrained(folder)
+head = load_file(f"{folder}/value_head.safetensors")
+
+def score(messages):
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+    images, videos, options = process_vision_info(messages, return_video_kwargs=True)
+    inputs = processor(text=[text], images=images, videos=videos, return_tensors="pt", **(options if videos else {}))
+    with torch.no_grad():
+        hidden = model(**inputs.to(model.device), output_hidden_states=True).hidden_states[-1][0, -1]
+    return (head["v_head.summary.weight"][0].float() @ hidden.float().cpu() + head["v_head.summary.bias"][0].float()).item()
+
+print(score([
+    {"role": "user", "content": [
+        {"type": "image", "image": "picture.png", "min_pixels": ${minPixels}, "max_pixels": ${maxPixels}},
+        {"type": "text", "text": "What is this?"},
+    ]},
+    {"role": "assistant", "content": "A cat."},
+]))`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+function list(rows: readonly (readonly [what: string, value: string])[]): string {
+  return rows.map(([what, value]) => `- ${what}: ${value}`).join("\n");
+}
+
+/** A text of the user's, on one line, without a meaning in Markdown. */
+function plain(text: string): string {
+  return text.replace(/\s+/g, " ").replace(/[\\`*_{}[\]<>#|~!&]/g, "\\$&");
+}
+
+/** As code, also within a table: the fence is longer than any run of backticks in it. */
+function code(text: string): string {
+  const line = text.replace(/\s+/g, " ").replaceAll("|", "\\|");
+  const longest = Math.max(0, ...[...line.matchAll(/`+/g)].map(([run]) => run.length));
+  const fence = "`".repeat(longest + 1);
+  const room = longest > 0 ? " " : "";
+  return `${fence}${room}${line}${room}${fence}`;
+}

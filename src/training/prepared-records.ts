@@ -1,0 +1,93 @@
+/** @file Records on their way to the model: read and prepared ahead of the arithmetic, in order, and put together to streams. */
+import { VlRewardError } from "../errors.ts";
+import { inOrder } from "../reward/in-order.ts";
+import { promptTokens } from "../reward/plan.ts";
+import type { Dataset } from "./dataset.ts";
+import type { PreparedPairs } from "./grouped-pass.ts";
+import type { BatchEntry } from "./order.ts";
+import type { PreparePool } from "./prepare-pool.ts";
+
+/** Pairs of a record. */
+export interface Item {
+  readonly files: Dataset;
+  readonly entry: BatchEntry;
+}
+
+/** A record, ready for the model, or why it cannot be used. */
+export type PreparedRecord =
+  | { readonly item: Item; readonly pairs: PreparedPairs }
+  | { readonly item: Item; readonly error: VlRewardError };
+
+/** Records that are under way at once: most of them wait, for a disk or an address. */
+const recordsAhead = 32;
+
+/**
+ * Prepares items on the pool's threads, in order. Leaving the loop stops it.
+ *
+ * @param maxLength tokens of a conversation; the check before training did not see what lies behind addresses
+ */
+export function preparedRecords(
+  items: Iterable<Item>,
+  pool: PreparePool,
+  maxLength: number,
+): AsyncGenerator<PreparedRecord, void> {
+  return inOrder(items, (item) => prepare(item, pool, maxLength), {
+    ahead: recordsAhead,
+    weight: () => 0,
+    maxWeight: 0,
+    signal: new AbortController().signal,
+  });
+}
+
+/** Takes `count` records and gives them out as many at a time as one stream holds. */
+export async function* inStreams(
+  records: AsyncGenerator<PreparedRecord, void>,
+  count: number,
+  tokenBudget: number,
+): AsyncGenerator<PreparedRecord[], void> {
+  let stream: PreparedRecord[] = [];
+  let filled = 0;
+  for (let taken = 0; taken < count; taken++) {
+    const { value: record, done } = await records.next();
+    if (done) break;
+    const tokens = "pairs" in record ? promptTokens(record.pairs.prompt) : 0;
+    if (stream.length > 0 && filled + tokens > tokenBudget) {
+      yield stream;
+      stream = [];
+      filled = 0;
+    }
+    stream.push(record);
+    filled += tokens;
+  }
+  if (stream.length > 0) yield stream;
+}
+
+/** Where a record stands, for people: file and line. */
+export function placeOf({ files, entry }: Item): string {
+  return `${files.files[entry.file]?.path}:${files.lineOf(entry.file, entry.record)}`;
+}
+
+/** A preference that has been read but holds something that cannot be used is no reason to stop the others. */
+async function prepare(item: Item, pool: PreparePool, maxLength: number): Promise<PreparedRecord> {
+  const { preference, baseFolder } = await item.files.read(item.entry.file, item.entry.record);
+  const pairs = item.entry.pairs.map((index) => preference.pairs[index]).filter((pair) => pair !== undefined);
+  const used = [...new Set(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]))];
+  const branches = used.map((index) => preference.answers[index]).filter((answer) => answer !== undefined);
+  try {
+    const prompt = await pool.prepare({ prefix: preference.prefix, branches, baseFolder });
+    const longest = Math.max(...prompt.branches.map(({ ids }) => prompt.prefix.ids.length + ids.length));
+    if (longest > maxLength) {
+      throw new VlRewardError("sequence_too_long", `it has ${longest} tokens, at most ${maxLength} are trained on`);
+    }
+    const branchOf = (answer: number): number => used.indexOf(answer);
+    const inBranches = pairs.map((pair) => ({
+      ...pair,
+      chosen: branchOf(pair.chosen),
+      rejected: branchOf(pair.rejected),
+    }));
+    return { item, pairs: { prompt, pairs: inBranches } };
+  } catch (error) {
+    if (error instanceof VlRewardError && error.code !== "internal_error") return { item, error };
+    throw error;
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * @file A run's state, saved and taken up again: trained weights and the optimizer's moments in float32, and what has to be
+ * the same, or should be, for the rest to come out as if nothing had happened.
+ */
+import path from "node:path";
+import { z } from "zod";
+import { inFileOrder, type TensorSource } from "../checkpoint/save.ts";
+import { VlRewardError } from "../errors.ts";
+import { libtorchVersion, mapFile, scope, type Tensor, threadCount } from "../torch/index.ts";
+import type { TrainConfig } from "./config.ts";
+import type { RunData } from "./run-data.ts";
+import { folderOf, keepStates, latestState, loadState, saveState, stepOf } from "./saved-state.ts";
+import type { Session } from "./session.ts";
+import { sumOver, type World } from "./world.ts";
+
+/** Keys of the configuration that decide what the steps are: they cannot change in the middle. */
+function bindingOf(config: TrainConfig): Readonly<Record<string, unknown>> {
+  const { model, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, validation } = config;
+  const split = validation?.split;
+  return { model, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, split };
+}
+
+const schema = z.object({
+  version: z.literal(1),
+  step: z.int(),
+  stage: z.string(),
+  /** Of the last evaluation; null where there has been none. */
+  accuracy: z.number().nullable(),
+  config: z.record(z.string(), z.unknown()),
+  data: z.record(z.string(), z.string()),
+  /** What may change the last bits of everything that follows. */
+  setup: z.record(z.string(), z.union([z.string(), z.number()])),
+  updates: z.record(z.string(), z.number()),
+});
+type State = z.infer<typeof schema>;
+
+export interface RunStateContext {
+  readonly config: TrainConfig;
+  readonly session: Session;
+  readonly data: RunData;
+  readonly world: World;
+}
+
+export const statesFolder = (config: TrainConfig): string => path.join(config.output, "checkpoints");
+
+/**
+ * Saves the state after a step; all processes call it together and the first one writes. Throws `output_unwritable`;
+ * `training_diverged` for weights from which nothing could go on.
+ *
+ * @returns the state's folder; undefined in the other processes
+ */
+export function saveRun(
+  context: RunStateContext,
+  step: number,
+  stage: string,
+  accuracy: number | undefined,
+): string | undefined {
+  const { config, session, data, world } = context;
+  if (!session.optimizer.isFinite()) {
+    throw new VlRewardError(
+      "training_diverged",
+      `After step ${step} some weights are no finite numbers; this state is not saved. Resume from the one before with a ` +
+        "smaller learning rate.",
+    );
+  }
+  const weights = session.optimizer.state();
+  const sources = (of: "weight" | "expAvg" | "expAvgSq", prefix = ""): TensorSource[] =>
+    weights.map((one) => ({ name: prefix + one.name, shape: one.shape, dtype: "float32", read: () => one[of]() }));
+  const tensors = {
+    weights: new Gathered(sources("weight")),
+    optimizer: new Gathered([...sources("expAvg", "exp_avg."), ...sources("expAvgSq", "exp_avg_sq.")]),
+  };
+  const state: State = {
+    version: 1,
+    step,
+    stage,
+    accuracy: accuracy ?? null,
+    config: bindingOf(config),
+    data: data.hashes,
+    setup: setupOf(session, world),
+    updates: Object.fromEntries(weights.map(({ name, updates }) => [name, updates])),
+  };
+  let folder: string | undefined;
+  try {
+    if (world.rank === 0) {
+      const files = { weights: tensors.weights.sources, optimizer: tensors.optimizer.sources };
+      folder = saveState(statesFolder(config), { step, state, tensors: files });
+    }
+  } finally {
+    tensors.weights.readRest();
+    tensors.optimizer.readRest();
+  }
+  if (folder === undefined) return undefined;
+  const { keepLast, keepBest } = config.checkpoints;
+  keepStates(statesFolder(config), { last: keepLast, best: keepBest }, (saved) => {
+    return schema.parse(saved).accuracy ?? undefined;
+  });
+  return folder;
+}
+
+/**
+ * Takes up the latest state, if there is one.
+ *
+ * @param announce is told of damaged states, and of what is different from when the state was saved
+ * @returns the steps that are done, and where their state is; undefined where there is none
+ * @throws VlRewardError `resume_mismatch` where configuration or data would make other steps of it; `checkpoint_damaged`
+ */
+export function resumeRun(
+  context: RunStateContext,
+  announce: (message: string) => void,
+): { readonly step: number; readonly folder: string } | undefined {
+  const { config, session, data, world } = context;
+  // One process looks, and sets aside what is damaged; the others are told.
+  const found = world.rank === 0 ? latestState(statesFolder(config), announce) : undefined;
+  const [number = 0] = sumOver(world, Float64Array.of(found === undefined ? 0 : stepOf(found)));
+  if (number === 0) return undefined;
+  const folder = path.join(statesFolder(config), folderOf(number));
+  const saved = loadState(folder);
+  const state = schema.parse(saved.state);
+  const now: Readonly<Record<string, unknown>> = { ...bindingOf(config), data: data.hashes };
+  const then: Readonly<Record<string, unknown>> = { ...state.config, data: state.data };
+  const changed = Object.keys(now).filter((key) => JSON.stringify(now[key]) !== JSON.stringify(then[key]));
+  if (changed.length > 0) {
+    throw new VlRewardError(
+      "resume_mismatch",
+      `${folder} was saved with other values of ${changed.join(", ")}, so that its steps are not those of this run. Put ` +
+        "them back, or begin a new run in another output folder.",
+    );
+  }
+  for (const [key, value] of Object.entries(setupOf(session, world))) {
+    const before = state.setup[key];
+    if (before !== value)
+      announce(`${key} was ${before} when the state was saved and is ${value}: last bits will differ.`);
+  }
+  const read = (file: string, name: string): Tensor => {
+    const place = saved.tensors.get(file)?.get(name);
+    const [tensor] = place ? mapFile(place.file, [place]) : [];
+    if (!tensor) throw new VlRewardError("checkpoint_mismatch", `${folder} has no ${name} in ${file}.safetensors.`);
+    return tensor;
+  };
+  session.optimizer.restore((name) => ({
+    updates: state.updates[name] ?? 0,
+    weight: () => read("weights", name),
+    expAvg: () => read("optimizer", `exp_avg.${name}`),
+    expAvgSq: () => read("optimizer", `exp_avg_sq.${name}`),
+  }));
+  return { step: state.step, folder };
+}
+
+const setupOf = (session: Session, world: World): State["setup"] => ({
+  torch: libtorchVersion(),
+  device: session.model.device.replace(/:.*/, ""),
+  dtype: session.dtype,
+  threads: threadCount(),
+  world_size: world.worldSize,
+  token_budget: session.memory.tokenBudget,
+  activation_checkpointing: String(session.memory.checkpointing),
+});
+
+/**
+ * Tensors that all processes put together, in the order of the file that one of them writes. The others read them as well,
+ * and so does the writer when it has failed: none is left waiting for the next part.
+ */
+class Gathered {
+  readonly sources: readonly TensorSource[];
+  readonly #left: Set<TensorSource>;
+
+  constructor(sources: readonly TensorSource[]) {
+    this.#left = new Set(inFileOrder(sources));
+    this.sources = [...this.#left].map((source) => ({
+      ...source,
+      read: () => {
+        this.#left.delete(source);
+        return source.read();
+      },
+    }));
+  }
+
+  readRest(): void {
+    for (const source of this.#left) scope(() => void source.read());
+  }
+}

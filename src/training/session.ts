@@ -1,0 +1,125 @@
+/**
+ * @file What one process trains with: the model with its trained weights marked, the optimizer, the pass over a batch and
+ * the threads that prepare records.
+ */
+import { availableParallelism, cpus } from "node:os";
+import { RewardModel } from "../models/reward-model.ts";
+import { type Parameter, placement } from "../nn/index.ts";
+import { FeatureStore } from "../reward/feature-store.ts";
+import { defaultShare } from "../reward/memory.ts";
+import { type ComputeDtype, chooseDtype } from "../reward/precision.ts";
+import { systemMemory } from "../reward/system-memory.ts";
+import {
+  bytesPerElement,
+  type Device,
+  deviceMemory,
+  Generator,
+  libtorchVersion,
+  setThreadCount,
+} from "../torch/index.ts";
+import type { TrainConfig } from "./config.ts";
+import { GroupedPass } from "./grouped-pass.ts";
+import { addLora } from "./lora.ts";
+import { planTrainingMemory, type TrainingMemory } from "./memory.ts";
+import { AdamW } from "./optimizer.ts";
+import { PreparePool } from "./prepare-pool.ts";
+import { randomStream } from "./random.ts";
+import { pixelLimitsOf } from "./run-data.ts";
+import { trainedParameters, trainedVision } from "./trainable.ts";
+import { type TrainedVision, VisionFeatures } from "./vision-features.ts";
+import type { World } from "./world.ts";
+
+export interface SessionOptions {
+  readonly config: TrainConfig;
+  readonly modelFolder: string;
+  readonly device: Device;
+  readonly world: World;
+}
+
+export class Session {
+  readonly dtype: ComputeDtype;
+  readonly model: RewardModel;
+  /** By name, in the model's order. */
+  readonly trained: ReadonlyMap<string, Parameter>;
+  readonly optimizer: AdamW;
+  readonly memory: TrainingMemory;
+  readonly vision: VisionFeatures;
+  readonly pass: GroupedPass;
+  readonly pool: PreparePool;
+  /** What a person should know about the model. */
+  readonly notices: readonly string[];
+
+  /** Throws the codes of a model that cannot be loaded, and `config_invalid` for what `train` does not fit. */
+  constructor({ config, modelFolder, device, world }: SessionOptions) {
+    if (config.threads !== undefined) setThreadCount(config.threads);
+    this.dtype = chooseDtype(config.dtype, device);
+    const place = placement(device, this.dtype, "owned");
+    const seedOf = (purpose: string): number => randomStream(purpose, config.seed)();
+    using headGenerator = new Generator(seedOf("head"));
+    this.model = RewardModel.load(modelFolder, place, headGenerator);
+    this.notices = this.model.headIsNew ? [newHeadNotice(config.model, config.seed)] : [];
+    const updates = config.lora === undefined ? [] : addLora(this.model.backbone, config.lora, place, seedOf("lora"));
+    this.trained = trainedParameters(this.model.namedParameters(), config.train, updates.length > 0);
+    for (const { stored } of this.trained.values()) stored.setRequiresGrad(true);
+    this.optimizer = new AdamW(this.trained, { ...config.optimizer, masterWeights: config.masterWeights }, world);
+    this.memory = planTrainingMemory(this.model.config, bytesPerElement(this.dtype), this.#freeBytes(device, world), {
+      tokenBudget: config.tokenBudget,
+      checkpointing: config.activationCheckpointing,
+    });
+    const vision = trainedVision(this.trained.keys());
+    this.vision = new VisionFeatures(this.model, {
+      trained: vision,
+      patchBudget: 4 * this.memory.tokenBudget,
+      cacheBytes: config.featureCache === "off" ? 0 : this.memory.featureCache,
+      ...storeOf(config.featureCache, vision, this.model, this.dtype),
+    });
+    this.pass = new GroupedPass(this.model, this.vision, updates, {
+      tokenBudget: this.memory.tokenBudget,
+      checkpointing: this.memory.checkpointing,
+      sharing: true,
+      centerRewardsCoefficient: config.loss.centerRewardsCoefficient,
+      headDropout: config.headDropout,
+    });
+    const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
+    this.pool = new PreparePool(modelFolder, pixelLimitsOf(config), { threads, pictureBytes: 2 ** 28 });
+  }
+
+  /** What this process holds of each kind. */
+  get bytes(): { readonly weights: number; readonly gradients: number; readonly optimizer: number } {
+    const sizeOf = (parameters: Iterable<Parameter>): number =>
+      [...parameters].reduce((sum, { stored }) => sum + stored.elements * bytesPerElement(stored.dtype), 0);
+    const all = [...this.model.namedParameters()].map(([, parameter]) => parameter);
+    return { weights: sizeOf(all), gradients: sizeOf(this.trained.values()), optimizer: this.optimizer.bytes };
+  }
+
+  async close(): Promise<void> {
+    await this.pool.close();
+    this.vision.dispose();
+    this.optimizer.dispose();
+    this.model.dispose();
+  }
+
+  /** What is left for passes and caches, gradients taken off. */
+  #freeBytes(device: Device, world: World): number {
+    const gradients = [...this.trained.values()].reduce((sum, { stored }) => sum + stored.elements * 4, 0);
+    const free =
+      device === "cpu" ? (defaultShare * systemMemory().available) / world.worldSize : deviceMemory(device).free;
+    return Math.max(0, free - gradients);
+  }
+}
+
+const newHeadNotice = (model: string, seed: number): string =>
+  `${model} has no reward head: it gets a new one, weights drawn from a normal distribution of variance 1 / (hidden + 1) ` +
+  `with seed ${seed}, bias 0.`;
+
+function storeOf(
+  place: string,
+  trained: TrainedVision,
+  model: RewardModel,
+  dtype: ComputeDtype,
+): { store?: FeatureStore } {
+  if (place === "memory" || place === "off" || trained === "tower") return {};
+  const arithmetic = [libtorchVersion(), model.device, cpus()[0]?.model, model.config.vision, trained];
+  const weights = model.fingerprint("visual.");
+  return { store: new FeatureStore(place, { weights, dtype, arithmetic: JSON.stringify(arithmetic) }) };
+}

@@ -1,0 +1,283 @@
+/**
+ * @file The training loop: batches in the order of the plan, one optimizer step each, measured, evaluated and saved on the
+ * way. It is the same for one process and for many: what all have to agree on goes through one sum per step.
+ */
+import { VlRewardError } from "../errors.ts";
+import type { Stage, TrainConfig } from "./config.ts";
+import { evaluate } from "./evaluation.ts";
+import type { Evaluation, StepMetrics } from "./metrics.ts";
+import { type Item, inStreams, type PreparedRecord, placeOf, preparedRecords } from "./prepared-records.ts";
+import { randomStream } from "./random.ts";
+import { longestAllowed, type RunData, type RunStage } from "./run-data.ts";
+import { learningRateFactor, warmupStepCount } from "./schedule.ts";
+import type { Session } from "./session.ts";
+import { shareOf } from "./share.ts";
+import { sumOver, type World } from "./world.ts";
+
+/** What the loop tells, in the order in which it happens. */
+export interface TrainerListener {
+  onStep(metrics: StepMetrics): void;
+  onEvaluation(evaluation: Evaluation): void;
+  /** The state after `step` is to be saved; all processes come here together. */
+  onSave(step: number, stage: string): void;
+  /** A record that cannot be used has been set aside. */
+  onSkip(place: string, error: VlRewardError): void;
+}
+
+export interface TrainerOptions {
+  readonly config: TrainConfig;
+  readonly session: Session;
+  readonly data: RunData;
+  readonly world: World;
+  readonly listener: TrainerListener;
+  /** Asked in every step: whether to save and stop. */
+  readonly isStopping: () => boolean;
+}
+
+type UsableRecord = Extract<PreparedRecord, { pairs: unknown }>;
+
+/** What one process finds in a step; summed over all it is the step's metrics. */
+class Tally {
+  loss = 0;
+  correct = 0;
+  margin = 0;
+  pairs = 0;
+  tokens = 0;
+  /** Processes that cannot go on, that are asked to stop, that want the state saved. */
+  failed = 0;
+  stopping = 0;
+  saving = 0;
+
+  /** -> those of all processes together */
+  over(world: World): Tally {
+    const keys = Object.keys(this) as (keyof Omit<Tally, "over">)[];
+    const sums = sumOver(
+      world,
+      Float64Array.from(keys, (key) => this[key]),
+    );
+    return Object.assign(new Tally(), Object.fromEntries(keys.map((key, index) => [key, sums[index]])));
+  }
+}
+
+export class Trainer {
+  readonly #options: TrainerOptions;
+  #saved = { step: 0, time: performance.now() };
+
+  constructor(options: TrainerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Runs the steps after `done`.
+   *
+   * @returns "finished", or "stopped" where it was asked to, with the state saved
+   * @throws VlRewardError `training_diverged` for a loss or a gradient that is no number; the code of a record that cannot
+   * be used where none may be skipped, with the state after the last whole step saved; `output_unwritable`
+   */
+  async run(done: number): Promise<"finished" | "stopped"> {
+    const { config, data } = this.#options;
+    this.#saved = { step: done, time: performance.now() };
+    for (const [index, stage] of data.stages.entries()) {
+      const settings = config.stages[index];
+      const first = Math.max(0, done - stage.firstStep);
+      if (!settings || first >= stage.plan.steps) continue;
+      if ((await this.#runStage(stage, settings, first)) === "stopped") return "stopped";
+    }
+    return "finished";
+  }
+
+  async #runStage(stage: RunStage, settings: Stage, first: number): Promise<"finished" | "stopped"> {
+    const { config, data } = this.#options;
+    const { pool, optimizer } = this.#options.session;
+    const records = preparedRecords(this.#items(stage, first), pool, this.#maxLength);
+    if (first === 0) optimizer.reset();
+    try {
+      for (let inStage = first; inStage < stage.plan.steps; inStage++) {
+        const step = stage.firstStep + inStage + 1;
+        const tally = await this.#step(stage, settings, inStage, records);
+        const stageEnds = inStage === stage.plan.steps - 1;
+        if (config.validation && (stageEnds || step % config.validation.everySteps === 0)) {
+          await this.#evaluate(settings.name, step);
+        }
+        const { everySteps } = config.checkpoints;
+        const due = step === data.steps || (everySteps > 0 && step % everySteps === 0);
+        if (due || tally.saving > 0 || tally.stopping > 0) this.#save(step, settings.name);
+        if (tally.stopping > 0 && step < data.steps) return "stopped";
+      }
+    } finally {
+      await records.return();
+    }
+    return "finished";
+  }
+
+  get #maxLength(): number {
+    const { config, session } = this.#options;
+    return longestAllowed(config, session.model.config.text.maxPositions);
+  }
+
+  /** This process's part of every batch, from a step on. */
+  *#items({ plan, files }: RunStage, first: number): Generator<Item> {
+    for (let inStage = first; inStage < plan.steps; inStage++) {
+      for (const entry of this.#shareOf(plan.batch(inStage + 1), files)) yield { files, entry };
+    }
+  }
+
+  #shareOf(batch: ReturnType<RunStage["plan"]["batch"]>, { files }: RunStage["files"]) {
+    const { rank, worldSize } = this.#options.world;
+    const loads = batch.map(({ file, record }) => ({
+      prompt: files[file]?.prompts[record] ?? 0,
+      tokens: files[file]?.tokens[record] ?? 0,
+    }));
+    const mine = new Set(shareOf(loads, rank, worldSize));
+    return batch.filter((_, index) => mine.has(index));
+  }
+
+  async #step(
+    stage: RunStage,
+    settings: Stage,
+    inStage: number,
+    records: AsyncGenerator<PreparedRecord, void>,
+  ): Promise<Tally> {
+    const { config, session, world, listener } = this.#options;
+    const began = performance.now();
+    const step = stage.firstStep + inStage + 1;
+    const batch = stage.plan.batch(inStage + 1);
+    const planned = batch.reduce((sum, { pairs }) => sum + pairs.length, 0);
+    const own = new Tally();
+    const suspects: string[] = [];
+    let failure: VlRewardError | undefined;
+    const seeds = randomStream("dropout", config.seed, step, world.rank);
+    for await (const stream of inStreams(
+      records,
+      this.#shareOf(batch, stage.files).length,
+      session.memory.tokenBudget,
+    )) {
+      try {
+        const usable = this.#usable(stream);
+        const found = session.pass.backpropagate(
+          usable.map(({ pairs }) => pairs),
+          1 / planned,
+          seeds(),
+        );
+        session.optimizer.collect();
+        own.loss += found.loss;
+        for (const [index, record] of usable.entries()) {
+          if (!count(own, record, found.rewards[index] ?? [])) suspects.push(placeOf(record.item));
+        }
+      } catch (error) {
+        if (!(error instanceof VlRewardError) || error.code === "internal_error") throw error;
+        failure = error;
+        break;
+      }
+    }
+    own.failed = Number(failure !== undefined);
+    own.stopping = Number(this.#options.isStopping());
+    const minutes = (performance.now() - this.#saved.time) / 60_000;
+    own.saving = Number(
+      world.rank === 0 && config.checkpoints.everyMinutes > 0 && minutes >= config.checkpoints.everyMinutes,
+    );
+    const tally = own.over(world);
+    if (tally.failed > 0) {
+      session.optimizer.discard();
+      if (step - 1 > this.#saved.step) this.#save(step - 1, settings.name);
+      throw failure ?? elsewhere(step, "a record cannot be used");
+    }
+    if (!Number.isFinite(tally.loss)) {
+      throw diverged(step, "loss", suspects.length > 0 ? suspects : placesOf(stage, batch));
+    }
+    const warmup = warmupStepCount(settings.warmupRatio, stage.plan.steps);
+    const factor = learningRateFactor(settings.schedule, inStage, warmup, stage.plan.steps);
+    const learningRate = settings.learningRate * factor;
+    // Where records were set aside the mean is over fewer pairs than the gradients were scaled for.
+    const gradNorm = session.optimizer.step(learningRate, tally.pairs > 0 ? planned / tally.pairs : 1);
+    if (!Number.isFinite(gradNorm)) throw diverged(step, "gradient", placesOf(stage, batch));
+    listener.onStep({
+      stage: settings.name,
+      step,
+      loss: tally.loss / tally.pairs,
+      accuracy: tally.correct / tally.pairs,
+      margin: tally.margin / tally.pairs,
+      gradNorm,
+      learningRate,
+      pairs: tally.pairs,
+      tokens: tally.tokens,
+      seconds: (performance.now() - began) / 1000,
+    });
+    return tally;
+  }
+
+  /** Tells of records that cannot be used. Throws the first one's error where none may be skipped. */
+  #usable(records: readonly PreparedRecord[]): UsableRecord[] {
+    const { config, listener } = this.#options;
+    return records.filter((record): record is UsableRecord => {
+      if ("pairs" in record) return true;
+      const { item, error } = record;
+      if (config.onBadRecord === "error") {
+        throw new VlRewardError(error.code, `${placeOf(item)}: ${error.message}`, { cause: error });
+      }
+      listener.onSkip(placeOf(item), error);
+      return false;
+    });
+  }
+
+  async #evaluate(stage: string, step: number): Promise<void> {
+    const { config, session, world, data, listener } = this.#options;
+    if (!data.validation) return;
+    const found = await evaluate(data.validation, {
+      pass: session.pass,
+      pool: session.pool,
+      world,
+      tokenBudget: session.memory.tokenBudget,
+      maxLength: this.#maxLength,
+      loss: config.loss,
+      usable: (records) => this.#usable(records),
+    });
+    listener.onEvaluation({ stage, step, ...found });
+  }
+
+  /** One process writes; whether it could is agreed, so that none waits for one that has ended. */
+  #save(step: number, stage: string): void {
+    const { listener, world } = this.#options;
+    let failure: unknown;
+    try {
+      listener.onSave(step, stage);
+    } catch (error) {
+      failure = error;
+    }
+    const [failed = 0] = sumOver(world, Float64Array.of(Number(failure !== undefined)));
+    if (failed > 0) throw failure ?? elsewhere(step, "the state cannot be saved");
+    this.#saved = { step, time: performance.now() };
+  }
+}
+
+/** Counts a record's pairs; false where a reward is no number. A tie is wrong. */
+function count(tally: Tally, { pairs: { prompt, pairs } }: UsableRecord, rewards: readonly number[]): boolean {
+  for (const { chosen, rejected } of pairs) {
+    const margin = (rewards[chosen] ?? Number.NaN) - (rewards[rejected] ?? Number.NaN);
+    tally.correct += Number(margin > 0);
+    tally.margin += margin;
+  }
+  tally.pairs += pairs.length;
+  tally.tokens += prompt.branches.reduce((sum, { ids }) => sum + prompt.prefix.ids.length + ids.length, 0);
+  return rewards.every(Number.isFinite);
+}
+
+function placesOf({ files }: RunStage, batch: readonly Item["entry"][]): string[] {
+  return batch.map((entry) => placeOf({ files, entry }));
+}
+
+function diverged(step: number, what: string, places: readonly string[]): VlRewardError {
+  const records = `${places.slice(0, 8).join(", ")}${places.length > 8 ? ", ..." : ""}`;
+  return new VlRewardError(
+    "training_diverged",
+    `Step ${step}: the ${what} is no finite number, with ${records}. The weights were not updated by it, and the saved states are ` +
+      "as they were. Look at these records, or resume with a smaller learning rate.",
+  );
+}
+
+function elsewhere(step: number, what: string): VlRewardError {
+  return new VlRewardError(
+    "distributed_failed",
+    `Step ${step}: ${what} in another process; its own message says more.`,
+  );
+}
