@@ -47,6 +47,10 @@ const { VisionFeatures } = await load("training/vision-features.js");
 /** @type {typeof import("../src/training/world.ts")} */
 const { alone } = await load("training/world.js");
 
+/** @type {typeof import("../src/torch/index.ts")} */
+const { keepMemory } = await load("torch/index.js");
+
+keepMemory(); // as the command does
 /** @type {OneStep} */
 const { folder, pairs: file, sharing, checkpointing, tokenBudget, steps } = JSON.parse(process.argv[2] ?? "");
 const configFile = join(folder, "config.json");
@@ -73,6 +77,9 @@ const pass = new GroupedPass(model, vision, [], {
   sharing,
   centerRewardsCoefficient: 0,
   headDropout: 0,
+  treeTokens: 0,
+  languageHead: model.backbone.model.embedTokens.weight.stored,
+  answerTokens: { header: 0, end: 0 },
 });
 
 const prepareAll = () =>
@@ -84,7 +91,7 @@ const prepareAll = () =>
         const read = readPreference(line, number);
         if ("error" in read) throw read.error;
         const { prefix, answers, pairs } = read.preference;
-        return { prompt: await processor.prepare(prefix, answers, { baseFolder: dirname(file) }), pairs };
+        return { prompt: await processor.prepare(prefix, answers, { baseFolder: dirname(file) }), pairs, right: [] };
       }),
   );
 
@@ -94,10 +101,10 @@ let prepared;
 for (let step = 0; step < steps; step++) {
   const began = performance.now();
   prepared ??= await prepareAll();
-  const { loss } = pass.backpropagate(prepared, 1 / prepared.length, 0);
+  const { pairwise } = pass.backpropagate(prepared, { pairwise: 1, language: 0 }, 1 / prepared.length, 0);
   optimizer.step(3e-4);
   result.seconds.push((performance.now() - began) / 1000);
-  result.losses.push(loss / prepared.length);
+  result.losses.push(pairwise / prepared.length);
 }
 result.peakBytes = process.resourceUsage().maxRSS * 1024;
 console.log(JSON.stringify(result));

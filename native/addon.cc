@@ -11,6 +11,9 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <napi.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -101,6 +104,7 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::setGradEnabled>("setGradEnabled"),
                              method<&Addon::threads>("threads"),
                              method<&Addon::setThreads>("setThreads"),
+                             method<&Addon::keepMemory>("keepMemory"),
                              method<&Addon::standardThreads>("standardThreads"),
                              method<&Addon::loadCuda>("loadCuda"),
                              method<&Addon::deviceMemory>("deviceMemory"),
@@ -392,6 +396,19 @@ class Addon : public Napi::Addon<Addon> {
 
   Napi::Value setThreads(const Napi::CallbackInfo& info) {
     at::set_num_threads(info[0].As<Napi::Number>().Int32Value());
+    return info.Env().Undefined();
+  }
+
+  // From now on freed memory stays with the process, and large pieces come from it too: without this every large tensor is
+  // fresh from the system, which fills each of its pages with zeros first. To be called before other threads begin, as
+  // each would have a part of memory of its own. Does nothing where the C library is not glibc.
+  Napi::Value keepMemory(const Napi::CallbackInfo& info) {
+#ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, -1);
+    mallopt(M_TOP_PAD, 256 << 20);
+#endif
     return info.Env().Undefined();
   }
 

@@ -10,4 +10,4 @@ import { saveTokenizer, trainTokenizer } from "../../dist/tokenizer/train.js";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const corpus = await readFile(`${folder}/corpus.txt`, "utf8");
-await saveTokenizer(folder, trainTokenizer([corpus], 1024));
+await saveTokenizer(folder, await trainTokenizer([corpus], 1024));

@@ -11,6 +11,7 @@ import { VlRewardError } from "../errors.ts";
 import { addDemoCommand } from "./demo.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addScoreCommand } from "./score.ts";
+import { addTokenizerCommand } from "./tokenizer.ts";
 import { addTrainCommand } from "./train.ts";
 
 const { version }: { version: string } = JSON.parse(
@@ -24,6 +25,7 @@ const program = new Command("vl-reward")
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "vl-reward: ")) });
 addScoreCommand(program);
 addTrainCommand(program);
+addTokenizerCommand(program);
 addDemoCommand(program);
 addDoctorCommand(program);
 

@@ -24,6 +24,15 @@ describe("progress of training", () => {
     );
   });
 
+  it("is silent about accuracy where nothing was ranked, and counts only what was", () => {
+    const recent = new RecentAverages();
+    const language = { ...metricsOf(1, 2), accuracy: Number.NaN, margin: Number.NaN };
+    recent.add(language);
+    expect(stepText(language, 2, 60, recent)).toBe("step 1/2, 60 s left, loss 2, 2.0 pairs/s, multimodal");
+    recent.add(metricsOf(2, 2));
+    expect([recent.accuracy, recent.margin]).toEqual([0.75, 1.25]);
+  });
+
   it("weighs newer steps more, and each by its pairs", () => {
     const recent = new RecentAverages();
     recent.add(metricsOf(1, 1, 20));

@@ -55,17 +55,21 @@ export class TrainProgress extends LiveLine {
 
 /** Means over the last steps, newer ones counting more: about as many as `recent`. */
 export class RecentAverages {
-  #sums = { pairs: 0, seconds: 0, loss: 0, accuracy: 0, margin: 0 };
+  #sums = { pairs: 0, seconds: 0, loss: 0, ranked: 0, accuracy: 0, margin: 0 };
 
   add({ pairs, seconds, loss, accuracy, margin }: StepMetrics): void {
     const keep = 1 - 1 / recent;
     const sum = (before: number, value: number) => keep * before + value;
+    // Language modelling alone ranks no answers.
+    const ranked = Number.isFinite(accuracy) ? pairs : 0;
+    const ofRanked = (value: number): number => (ranked > 0 ? value * ranked : 0);
     this.#sums = {
       pairs: sum(this.#sums.pairs, pairs),
       seconds: sum(this.#sums.seconds, seconds),
       loss: sum(this.#sums.loss, loss * pairs),
-      accuracy: sum(this.#sums.accuracy, accuracy * pairs),
-      margin: sum(this.#sums.margin, margin * pairs),
+      ranked: sum(this.#sums.ranked, ranked),
+      accuracy: sum(this.#sums.accuracy, ofRanked(accuracy)),
+      margin: sum(this.#sums.margin, ofRanked(margin)),
     };
   }
 
@@ -74,12 +78,13 @@ export class RecentAverages {
     return this.#sums.loss / this.#sums.pairs;
   }
 
+  /** NaN where no pair was ranked. */
   get accuracy(): number {
-    return this.#sums.accuracy / this.#sums.pairs;
+    return this.#sums.accuracy / this.#sums.ranked;
   }
 
   get margin(): number {
-    return this.#sums.margin / this.#sums.pairs;
+    return this.#sums.margin / this.#sums.ranked;
   }
 
   get pairsPerSecond(): number {
@@ -101,8 +106,9 @@ export function stepText({ stage, step }: StepMetrics, total: number, left: numb
     `step ${step}/${total}`,
     ...(step < total ? [`${duration(left)} left`] : []),
     `loss ${short(recent.loss)}`,
-    `accuracy ${percent(recent.accuracy)}`,
-    `margin ${short(recent.margin)}`,
+    ...(Number.isNaN(recent.accuracy)
+      ? []
+      : [`accuracy ${percent(recent.accuracy)}`, `margin ${short(recent.margin)}`]),
     rate < 1 ? `${(rate * 60).toFixed(1)} pairs/min` : `${rate.toFixed(1)} pairs/s`,
     stage,
   ].join(", ");

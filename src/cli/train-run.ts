@@ -7,7 +7,7 @@ import { locateModel } from "../checkpoint/locate.ts";
 import { VlRewardError } from "../errors.ts";
 import { endProcess, processEnvironment } from "../torch/index.ts";
 import type { TrainConfig } from "../training/config.ts";
-import type { FileReport } from "../training/dataset.ts";
+import type { FileReport } from "../training/file-check.ts";
 import { byteSize, grouped } from "../training/numbers.ts";
 import { endWithLauncher, runProcesses } from "../training/processes.ts";
 import type { RunResult, TrainEvent } from "../training/run.ts";

@@ -8,8 +8,8 @@ import { keysAsText } from "./train-reference.ts";
 
 const examples = `
 Examples:
-  vl-reward train recipes/tiny.yaml
-  vl-reward train recipes/tiny.yaml --check
+  vl-reward train recipes/first-steps.yaml
+  vl-reward train recipes/first-steps.yaml --check
   vl-reward train my.yaml --set stages.0.learning_rate=5e-6 --set optimizer.weight_decay=0.1
   vl-reward train my.yaml --resume
   vl-reward train my.yaml --processes 2 --device cpu

@@ -23,6 +23,7 @@ import {
   toDtype,
   zeros,
 } from "../torch/index.ts";
+import { assertBare, drawWeights, type InitialWeights } from "./initial-weights.ts";
 import { parseConfig, type Qwen25VLConfig } from "./qwen2_5_vl/config.ts";
 import { publishedName, Qwen25VL, type Sequence } from "./qwen2_5_vl/model.ts";
 
@@ -48,13 +49,15 @@ export class RewardHead extends Module {
    * weights of variance 1 / (hidden + 1), so that first rewards are about as large as one hidden value, and no bias.
    */
   initialise(generator: RandomGenerator, place: Placement): void {
-    const deviation = 1 / Math.sqrt(this.weight.shape.reduce((product, length) => product * length, 1) + 1);
+    const deviation = headDeviation(this.weight.shape.at(-1) ?? 0);
     scope(() => {
       this.weight.assign(mulScalar(randn(this.weight.shape, generator), deviation), place);
       this.bias?.assign(zeros([1], "float32"), place);
     });
   }
 }
+
+const headDeviation = (hidden: number): number => 1 / Math.sqrt(hidden + 1);
 
 export class RewardModel extends Module {
   readonly backbone: Qwen25VL;
@@ -91,6 +94,31 @@ export class RewardModel extends Module {
       const slots = new Map((model.headIsNew ? model.backbone : model).namedParameters());
       fillSlots(slots, tensors, (slot, tensor) => slot.assign(tensor, place));
       if (model.headIsNew && newHead) model.head.initialise(newHead, place);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+    return model;
+  }
+
+  /**
+   * A model of a folder's config.json with weights that are drawn, head included. Throws `config_invalid`, also for a folder
+   * that has weights. It has no stored tensors, and so neither `bytes` nor a `fingerprint` that tells it from another.
+   *
+   * @param init without `headStd`, the head is drawn as `load` draws a new one
+   */
+  static create(
+    folder: string,
+    place: Placement,
+    init: Omit<InitialWeights, "headStd"> & { readonly headStd?: number },
+  ): RewardModel {
+    assertBare(folder);
+    const file = path.join(folder, "config.json");
+    const config = parseConfig(readJson(file), file);
+    const model = new RewardModel(config, new Map(), place);
+    const headStd = init.headStd ?? headDeviation(config.text.hiddenSize);
+    try {
+      drawWeights(model.namedParameters(), { ...init, headStd }, place);
     } catch (error) {
       model.dispose();
       throw error;

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { randomTexts } from "../../test/tokenizer/random-text.ts";
+import { Tokenizer } from "./tokenizer.ts";
 import { saveTokenizer, trainTokenizer } from "./train.ts";
 
 const merges = JSON.parse(readFileSync("test/fixtures/tokenizer/trained-merges.json", "utf8")) as {
@@ -14,25 +15,42 @@ const merges = JSON.parse(readFileSync("test/fixtures/tokenizer/trained-merges.j
 };
 const corpus = readFileSync("models/tiny/corpus.txt", "utf8");
 
-it("learns the same merges from the embedded model's corpus", () => {
-  expect(trainTokenizer([corpus], 1024).model.merges).toEqual(merges.corpus);
+it("learns the same merges from the embedded model's corpus", async () => {
+  expect((await trainTokenizer([corpus], 1024)).model.merges).toEqual(merges.corpus);
 });
 
-it("learns the same merges from random Unicode, where most pairs are equally frequent", () => {
+it("learns the same merges from random Unicode, where most pairs are equally frequent", async () => {
   const texts = [...randomTexts().slice(0, 400), "aaaa aaaaaaa abab ababab"];
-  expect(trainTokenizer(texts, 600 + 22).model.merges).toEqual(merges.random);
+  expect((await trainTokenizer(texts, 600 + 22)).model.merges).toEqual(merges.random);
 });
 
 it("gives the embedded model's files", async () => {
   const folder = await mkdtemp(join(tmpdir(), "trained-"));
-  await saveTokenizer(folder, trainTokenizer([corpus], 1024));
+  await saveTokenizer(folder, await trainTokenizer([corpus], 1024));
   for (const name of ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]) {
     expect(await readFile(join(folder, name), "utf8"), name).toBe(await readFile(join("models/tiny", name), "utf8"));
   }
 });
 
-it("refuses a vocabulary that leaves no merge, and texts that are too few", () => {
-  expect(() => trainTokenizer([corpus], 278)).toThrow(expect.objectContaining({ code: "usage" }));
-  expect(trainTokenizer([corpus], 279).model.merges).toEqual(merges.corpus.slice(0, 1));
-  expect(() => trainTokenizer(["abc"], 400)).toThrow(expect.objectContaining({ code: "usage" }));
+it("puts further control tokens behind Qwen's, where no text can spell them", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "trained-"));
+  await saveTokenizer(folder, await trainTokenizer([corpus], 402, ["<|think|>", "<|/think|>"]), "{{ messages }}");
+  const tokenizer = await Tokenizer.load(folder);
+  expect(["<|file_sep|>", "<|think|>", "<|/think|>"].map((token) => tokenizer.tokenToId(token))).toEqual([
+    399, 400, 401,
+  ]);
+  expect(tokenizer.encodeText("<|think|>")).not.toContain(400);
+  const config = JSON.parse(await readFile(join(folder, "tokenizer_config.json"), "utf8"));
+  expect(config.additional_special_tokens.slice(-2)).toEqual(["<|think|>", "<|/think|>"]);
+  expect(config.chat_template).toBe("{{ messages }}");
+  const own = JSON.parse(await readFile(join(folder, "chat_template.json"), "utf8"));
+  expect(own).toEqual({ chat_template: "{{ messages }}" });
+});
+
+it("refuses a vocabulary that leaves no merge, texts that are too few, and a token that is there", async () => {
+  const refused = expect.objectContaining({ code: "usage" });
+  await expect(trainTokenizer([corpus], 278)).rejects.toEqual(refused);
+  expect((await trainTokenizer([corpus], 279)).model.merges).toEqual(merges.corpus.slice(0, 1));
+  await expect(trainTokenizer(["abc"], 400)).rejects.toEqual(refused);
+  await expect(trainTokenizer([corpus], 400, ["<|im_end|>"])).rejects.toEqual(refused);
 });

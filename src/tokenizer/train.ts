@@ -13,8 +13,9 @@ import { toNfc } from "./nfc.ts";
 import { qwenSplitRule, splitIntoPieces } from "./split.ts";
 import type { AddedToken, TokenizerJson } from "./tokenizer-json.ts";
 
+const padToken = "<|endoftext|>";
 const controlTokens = [
-  ...["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+  ...[padToken, "<|im_start|>", "<|im_end|>"],
   ...["<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>"],
   ...["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"],
 ];
@@ -24,23 +25,34 @@ const plainAddedTokens = [
 ];
 
 /**
- * @param vocabSize of the whole, with the 256 bytes and Qwen's 22 added tokens
- * @throws usage if that leaves no merge, or more than the texts hold
+ * @param vocabSize of the whole, with the 256 bytes, Qwen's 22 added tokens and `special`
+ * @param special further control tokens, after Qwen's
+ * @throws usage if that leaves no merge, or more than the texts hold; for a control token that is given twice
  */
-export function trainTokenizer(texts: Iterable<string>, vocabSize: number): TokenizerJson {
-  const added = [...controlTokens, ...plainAddedTokens];
+export async function trainTokenizer(
+  texts: Iterable<string> | AsyncIterable<string>,
+  vocabSize: number,
+  special: readonly string[] = [],
+): Promise<TokenizerJson> {
+  const added = [...controlTokens, ...plainAddedTokens, ...special];
+  const twice = added.find((token, index) => token === "" || added.indexOf(token) !== index);
+  if (twice !== undefined) {
+    throw new VlRewardError("usage", `the control token ${JSON.stringify(twice)} is empty or there already`);
+  }
   const wanted = vocabSize - added.length;
   const vocab = byteCharacters.toSorted();
   if (wanted <= vocab.length) {
     const least = vocab.length + added.length + 1;
     throw new VlRewardError("usage", `a vocabulary of ${vocabSize} is too small: expected at least ${least}`);
   }
-  const merges = learnMerges(countPieces(texts), vocab, wanted);
+  const merges = learnMerges(await countPieces(texts), vocab, wanted);
   return {
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: added.map((content, index) => addedToken(content, vocab.length + index)),
+    added_tokens: added.map((content, index) =>
+      addedToken(content, vocab.length + index, !plainAddedTokens.includes(content)),
+    ),
     normalizer: { type: "NFC" },
     pre_tokenizer: {
       type: "Sequence",
@@ -65,18 +77,24 @@ export function trainTokenizer(texts: Iterable<string>, vocabSize: number): Toke
   };
 }
 
-/** Writes tokenizer.json, tokenizer_config.json, vocab.json and merges.txt; transformers' slow class needs the last two. */
-export async function saveTokenizer(folder: string, tokenizer: TokenizerJson): Promise<void> {
+/**
+ * Writes tokenizer.json, tokenizer_config.json, vocab.json and merges.txt; transformers' slow class needs the last two.
+ *
+ * @param chatTemplate also stands in tokenizer_config.json and, for transformers' processor, in chat_template.json
+ */
+export async function saveTokenizer(folder: string, tokenizer: TokenizerJson, chatTemplate?: string): Promise<void> {
+  const special = tokenizer.added_tokens.filter((token) => token.special).map(({ content }) => content);
   const config = {
     add_prefix_space: false,
     added_tokens_decoder: Object.fromEntries(tokenizer.added_tokens.map(({ id, ...token }) => [String(id), token])),
-    additional_special_tokens: controlTokens.slice(1),
+    additional_special_tokens: special.filter((token) => token !== padToken),
     bos_token: null,
+    ...(chatTemplate !== undefined && { chat_template: chatTemplate }),
     clean_up_tokenization_spaces: false,
     eos_token: "<|im_end|>",
     errors: "replace",
     model_max_length: 131072,
-    pad_token: "<|endoftext|>",
+    pad_token: padToken,
     split_special_tokens: false,
     tokenizer_class: "Qwen2Tokenizer",
     unk_token: null,
@@ -87,15 +105,18 @@ export async function saveTokenizer(folder: string, tokenizer: TokenizerJson): P
     "tokenizer_config.json": JSON.stringify(config, null, 2),
     "vocab.json": JSON.stringify(tokenizer.model.vocab),
     "merges.txt": ["#version: 0.2", ...merges].join("\n"),
+    ...(chatTemplate !== undefined && {
+      "chat_template.json": JSON.stringify({ chat_template: chatTemplate }, null, 2),
+    }),
   };
   await mkdir(folder, { recursive: true });
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), `${text}\n`);
 }
 
 /** How often each piece of text occurs. */
-function countPieces(texts: Iterable<string>): Map<string, number> {
+async function countPieces(texts: Iterable<string> | AsyncIterable<string>): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
-  for (const text of texts) {
+  for await (const text of texts) {
     for (const piece of splitIntoPieces(toNfc(text))) counts.set(piece, (counts.get(piece) ?? 0) + 1);
   }
   return counts;
@@ -177,7 +198,6 @@ function mergePair(ids: readonly number[], pair: number, merged: number): number
   return result;
 }
 
-function addedToken(content: string, id: number): AddedToken {
-  const special = controlTokens.includes(content);
+function addedToken(content: string, id: number, special: boolean): AddedToken {
   return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special };
 }

@@ -5,6 +5,7 @@ export {
   chooseDevice,
   deviceMemory,
   deviceWords,
+  keepMemory,
   libtorchBuild,
   libtorchVersion,
   listDevices,

@@ -50,6 +50,7 @@ export interface NativeAddon {
   setGradEnabled(on: boolean): boolean;
   threads(): number;
   setThreads(count: number): void;
+  keepMemory(): void;
   standardThreads(): number;
   loadCuda(path: string): number;
   deviceMemory(device: string): [free: number, total: number];

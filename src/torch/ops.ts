@@ -68,6 +68,10 @@ export const flashAttentionForward = op(
   "aten::_flash_attention_forward(Tensor query, Tensor key, Tensor value, Tensor? cum_seq_q, Tensor? cum_seq_k, SymInt max_q, SymInt max_k, float dropout_p, bool is_causal, bool return_debug_mask, *, float? scale=None, SymInt? window_size_left=None, SymInt? window_size_right=None, Tensor? seqused_k=None, Tensor? alibi_slopes=None, Tensor? block_table=None, int? num_splits=None) -> (Tensor output, Tensor softmax_logsumexp, Tensor rng_state, Tensor unused, Tensor debug_attn_mask)",
 );
 
+export const crossEntropyLoss = op(
+  "aten::cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100, float label_smoothing=0.) -> Tensor",
+);
+
 // Shape and order.
 export const view = op("aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)");
 export const reshape = op("aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)");

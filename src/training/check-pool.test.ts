@@ -4,7 +4,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { LengthCounter } from "../models/qwen2_5_vl/length.ts";
-import { checkFile } from "./dataset.ts";
+import { checkFile } from "./file-check.ts";
 
 const root = path.join(import.meta.dirname, "../..");
 const parity = path.join(root, "test/fixtures/parity");
@@ -12,7 +12,7 @@ const parity = path.join(root, "test/fixtures/parity");
 // Threads run what is built.
 const built = (name: string): Promise<unknown> => import(pathToFileURL(path.join(root, "dist/training", name)).href);
 const { CheckPool } = (await built("check-pool.js")) as typeof import("./check-pool.ts");
-const builtDataset = (await built("dataset.js")) as typeof import("./dataset.ts");
+const builtCheck = (await built("file-check.js")) as typeof import("./file-check.ts");
 
 let folder: string;
 beforeEach(() => {
@@ -52,7 +52,7 @@ test("threads find what one thread finds, in the file's order", async () => {
   expect(Math.min(bad.count, tooLong.cut, tooLong.dropped, usable)).toBeGreaterThan(0);
   const pool = new CheckPool(path.join(parity, "plain"), {}, 2);
   try {
-    expect(await builtDataset.checkFile(file, { counter: pool, ...options(100) })).toEqual(here);
+    expect(await builtCheck.checkFile(file, { counter: pool, ...options(100) })).toEqual(here);
   } finally {
     await pool.close();
   }

@@ -7,6 +7,8 @@
  */
 
 import { z } from "zod";
+import { categories } from "../data/synthetic/question.ts";
+import { splits } from "../data/synthetic/world.ts";
 
 const count = z.int("a positive whole number").positive("a positive whole number");
 const wholeFromZero = z.int("a whole number from 0").nonnegative("a whole number from 0");
@@ -46,35 +48,118 @@ function partsOrPatterns(parts: readonly string[]) {
 }
 
 /** Reports keys of which exactly one must be given. Runs whatever else is wrong, so that all is told at once. */
-function exactlyOneOf(first: string, second: string) {
-  const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
-  return z.superRefine<object>(
-    (value, context) => {
-      const given = [first, second].filter((key) => Object.hasOwn(value, key));
-      if (given.length === 1) return;
-      const message = `expected either ${first} or ${second}, found ${given.length === 0 ? "neither" : "both"}`;
-      context.addIssue({ code: "custom", message, path: given.slice(1) });
-    },
-    { when: ({ value }) => isObject(value) },
-  );
+function exactlyOneOf(...keys: readonly [string, string, ...string[]]) {
+  const choice = `either ${keys.slice(0, -1).join(", ")} or ${keys.at(-1)}`;
+  return always((value, context) => {
+    const given = keys.filter((key) => Object.hasOwn(value, key));
+    if (given.length === 1) return;
+    const found = given.length === 0 ? "neither" : given.length === 2 ? "both" : "all";
+    context.addIssue({ code: "custom", message: `expected ${choice}, found ${found}`, path: given.slice(1, 2) });
+  });
 }
 
-const dataFile = z.strictObject(
+/** Reports keys that mean nothing without a generator. */
+const generatorKeys = always((value, context) => {
+  if (Object.hasOwn(value, "generator")) return;
+  for (const key of ["options", "count"].filter((key) => Object.hasOwn(value, key))) {
+    context.addIssue({ code: "custom", message: "this key belongs to a generator; there is none here", path: [key] });
+  }
+});
+
+/** A check of an object, whatever is wrong with its keys. */
+function always(check: (value: object, context: z.RefinementCtx<object>) => void) {
+  const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
+  return z.superRefine<object>(check, { when: ({ value }) => isObject(value) });
+}
+
+/** What may be said of the synthetic documents; `{}` is all defaults. */
+export const syntheticOptions = z.strictObject(
   {
-    path: path("a JSON Lines file of preferences").describe("the preferences, JSON Lines"),
-    weight: positive.default(1).describe("how often an epoch has each pair of the file; 0.5: half of the file in turn"),
+    split: word(...splits)
+      .default("train")
+      .describe(
+        "train; held-out: other documents of the same kind; unseen: about colours of shapes that the others lack",
+      ),
+    levels: z
+      .array(z.literal([0, 1, 2, 3], "a level from 0 to 3"), "a list of levels from 0 to 3")
+      .min(1, "a list of levels, at least one")
+      .default([3])
+      .describe("of difficulty, drawn equally often: 0, one big thing in a picture, to 3, up to five"),
+    sizes: z
+      .array(count, "a list of sides in pixels")
+      .min(1, "a list of sides in pixels, at least one")
+      .default([112])
+      .describe("sides of the pictures, drawn equally often"),
+    wording: word("fixed", "varied")
+      .exactOptional()
+      .describe("fixed: an answer is worded as its question is; without it, fixed at the levels 0 and 1"),
+    weights: z
+      .partialRecord(
+        z.enum(Object.values(categories).flat(), `a category (${Object.values(categories).flat().join(", ")})`),
+        fromZero,
+        "an object of categories and numbers",
+      )
+      .exactOptional()
+      .describe("how often a category of questions is drawn, relative to the others named; without it, all alike"),
+    seed: wholeFromZero
+      .exactOptional()
+      .describe("of the documents; without it, it follows from the run's and from the place in this file"),
   },
-  "an object with path, and weight if it is not 1",
+  "an object with the generator's keys",
 );
+
+const generated = {
+  generator: word("synthetic")
+    .exactOptional()
+    .describe("makes records in place of a file; synthetic: pictures of shapes and charts, and texts"),
+  options: syntheticOptions.exactOptional().describe("of the generator"),
+};
+
+const dataSource = z
+  .strictObject(
+    {
+      path: path("a JSON Lines file of preferences")
+        .exactOptional()
+        .describe("the preferences, JSON Lines; either this or generator"),
+      ...generated,
+      count: count
+        .exactOptional()
+        .describe("documents of the generator, which come again and again; without it, each is a new one"),
+      weight: positive
+        .default(1)
+        .describe(
+          "how often an epoch has each pair; 0.5: half of them in turn. Of a generator without count: how many pairs it gives, " +
+            "as a multiple of those of the stage's other entries",
+        ),
+    },
+    "an object with path or generator, and weight if it is not 1",
+  )
+  .check(exactlyOneOf("path", "generator"))
+  .check(generatorKeys);
+
+const objective = z
+  .strictObject(
+    {
+      pairwise: fromZero.default(1).describe("of the loss over pairs; 0: rejected answers are not even computed"),
+      language: fromZero
+        .default(0)
+        .describe(
+          "of the cross-entropy of chosen answers, a mean over each one's tokens: what a pretrained model has behind it",
+        ),
+    },
+    "an object with the weights of the losses",
+  )
+  .refine(({ pairwise, language }) => pairwise + language > 0, "expected one of the weights to be more than 0")
+  .prefault({});
 
 const stage = z
   .strictObject(
     {
       name: name.default("training").describe("stands in the metrics; stages have different names"),
       data: z
-        .array(dataFile, "a list of files")
-        .min(1, "a list of files, at least one")
-        .describe("the files that are mixed"),
+        .array(dataSource, "a list of files and generators")
+        .min(1, "a list of files and generators, at least one")
+        .describe("the files and generators that are mixed"),
       epochs: positive.exactOptional().describe("how long, in epochs, also a fraction; either this or steps"),
       steps: count.exactOptional().describe("how long, in optimizer steps; the data goes round as often as needed"),
       batch_size: count.default(64).describe("pairs of an optimizer step, over all processes"),
@@ -89,10 +174,21 @@ const stage = z
         .default(0.03)
         .describe("the part of the stage's steps in which the learning rate rises from 0, for every schedule"),
       shuffle: flag.default(true).describe("false: the order of the files, round and round"),
+      objective: objective.describe("what the stage minimises: the sum of losses, each times its weight"),
+      optimizer_state: word("reset", "keep")
+        .default("reset")
+        .describe("whether the optimizer's moments begin anew; keep: they go on from the stage before"),
     },
     "a stage: an object with data, and epochs or steps",
   )
-  .check(exactlyOneOf("epochs", "steps"));
+  .check(exactlyOneOf("epochs", "steps"))
+  .superRefine(({ epochs, data }, context) => {
+    const endless =
+      data.length > 0 && data.every(({ generator, count }) => generator !== undefined && count === undefined);
+    if (epochs === undefined || !endless) return;
+    const message = "a generator without count has no epochs; give steps";
+    context.addIssue({ code: "custom", message, path: ["epochs"] });
+  });
 
 const stages = z
   .array(stage, "a list of stages")
@@ -152,18 +248,43 @@ const lora = z.strictObject(
 const validation = z
   .strictObject(
     {
-      path: path("a JSON Lines file of preferences").exactOptional().describe("a file held out; either this or split"),
+      path: path("a JSON Lines file of preferences")
+        .exactOptional()
+        .describe("a file held out; either this, split or generator"),
       split: z
         .number("a number between 0 and 1")
         .gt(0, "a number between 0 and 1")
         .lt(1, "a number between 0 and 1")
         .exactOptional()
         .describe("the part of the prompts in the training files that is held out"),
+      ...generated,
+      count: count.exactOptional().describe("documents of the generator"),
       every_steps: count.default(200).describe("optimizer steps from one evaluation to the next"),
     },
-    "an object with path or split",
+    "an object with path, split or generator",
   )
-  .check(exactlyOneOf("path", "split"));
+  .check(exactlyOneOf("path", "split", "generator"))
+  .check(generatorKeys)
+  .superRefine(({ generator, count }, context) => {
+    if (generator === undefined || count !== undefined) return;
+    const message = "expected the number of documents beside generator, found nothing";
+    context.addIssue({ code: "custom", message, path: ["count"] });
+  });
+
+const init = z.strictObject(
+  {
+    std: positive.default(0.02).describe("the standard deviation of matrices and embeddings; norms are 1, biases 0"),
+    seed: wholeFromZero.exactOptional().describe("of the weights; without it, the run's"),
+    patch_embed_scale: positive.default(1).describe("times std, for the layer that reads pixels"),
+    vision_output_scale: positive
+      .default(1)
+      .describe("times std, for the last matrix of attention and MLP in each block of the vision tower"),
+    head_std: fromZero
+      .exactOptional()
+      .describe("the standard deviation of the reward head; without it, 1 / sqrt(hidden + 1)"),
+  },
+  "an object with the keys of new weights, {} for the defaults",
+);
 
 const checkpoints = z
   .strictObject(
@@ -186,8 +307,11 @@ export const trainConfigSchema = z
       model: path("a folder, a hub id or tiny").describe(
         "what training starts from: a checkpoint folder, a hub id (org/name or org/name@revision), or tiny, the embedded model",
       ),
+      init: init
+        .exactOptional()
+        .describe("draws all weights; model is then a folder with config.json, tokenizer and preprocessor files alone"),
       output: path("a folder").describe("where the finished checkpoint, metrics, report and saved states go"),
-      seed: wholeFromZero.default(0).describe("of the data's order, new heads, adapters and dropout"),
+      seed: wholeFromZero.default(0).describe("of the data's order, generators, new weights, adapters and dropout"),
       dtype: word("float32", "bfloat16", "auto")
         .default("float32")
         .describe("the precision to compute in; auto: what is faster on this machine"),
@@ -237,6 +361,22 @@ export const trainConfigSchema = z
     },
     "an object with the keys of a training configuration",
   )
+  .superRefine(({ init, lora, train }, context) => {
+    if (init === undefined) return;
+    const left = modelParts.filter((part) => !train.includes(part));
+    const message =
+      lora !== undefined
+        ? "adapters on weights that were just drawn teach nothing; leave out lora or init"
+        : left.length > 0
+          ? `init draws all weights, and ${left.join(", ")} would stay as drawn; expected [${modelParts.join(", ")}]`
+          : undefined;
+    if (message !== undefined) context.addIssue({ code: "custom", message, path: [lora ? "lora" : "train"] });
+  })
+  .superRefine(({ validation, stages }, context) => {
+    if (validation?.split === undefined || stages.some(({ data }) => data.some((source) => source.path))) return;
+    const message = "there is no file of which a part could be held out; give validation a generator";
+    context.addIssue({ code: "custom", message, path: ["validation", "split"] });
+  })
   .superRefine(({ min_pixels, max_pixels }, context) => {
     if (min_pixels === undefined || max_pixels === undefined || min_pixels <= max_pixels) return;
     const message = `${min_pixels} is larger than max_pixels, ${max_pixels}`;

@@ -85,6 +85,8 @@ validation: {path: held-out.jsonl, every_steps: 20}
         schedule: "linear",
         warmupRatio: 0.1,
         shuffle: false,
+        objective: { pairwise: 1, language: 0 },
+        optimizerState: "reset",
       },
       expect.objectContaining({ name: "second", steps: 10 }),
     ]);
@@ -151,14 +153,14 @@ validation: {}
       'line 3: train.0: "mergr" is none of the parts vision, merger, decoder, head, and a name pattern has a dot or an asterisk',
       'line 5: optimizer: unknown key "wieght_decay"; did you mean "weight_decay"?',
       "line 6: optimizer.eps: expected a positive number, found the number NaN",
-      "line 8: stages.0.data: expected a list of files, at least one, found an empty list",
+      "line 8: stages.0.data: expected a list of files and generators, at least one, found an empty list",
       "line 10: stages.0.steps: expected either epochs or steps, found both",
       "line 11: stages.0.batch_size: expected a positive whole number, found the number -4",
       'line 12: stages.1.data.0: unknown key "wight"; did you mean "weight"?',
       "line 12: stages.1: expected either epochs or steps, found neither",
       'line 12: stages.1.name: an earlier stage is called "training" too; give each its own name',
       'line 13: unknown key "weight_decay"; did you mean "optimizer.weight_decay"?',
-      "line 14: validation: expected either path or split, found neither",
+      "line 14: validation: expected either path, split or generator, found neither",
     ]);
   });
 
@@ -255,6 +257,72 @@ describe("--set", () => {
   });
 });
 
+describe("generators, new weights and losses", () => {
+  const made = (data: string, more = "steps: 1"): string =>
+    `model: tiny\noutput: o\nstages: [{data: [${data}], ${more}}]\n`;
+  const all = "train: [vision, merger, decoder, head]\n";
+
+  it("stand in place of a file, with their defaults where options are given", () => {
+    const { stages, validation } = load(
+      `${made("{generator: synthetic, options: {levels: [0, 1]}, weight: 2}, {path: x}")}validation: {generator: synthetic, count: 5}\n`,
+    );
+    expect(stages[0]?.data).toEqual([
+      { generator: "synthetic", weight: 2, options: expect.objectContaining({ levels: [0, 1], split: "train" }) },
+      { path: join(folder, "x"), weight: 1 },
+    ]);
+    expect(stages[0]).toMatchObject({ optimizerState: "reset", objective: { pairwise: 1, language: 0 } });
+    expect(validation).toEqual({ generator: "synthetic", count: 5, everySteps: 200 });
+    expect(load(`${made("{path: x}")}init: {}\n${all}`).init).toEqual({
+      std: 0.02,
+      patchEmbedScale: 1,
+      visionOutputScale: 1,
+    });
+  });
+
+  it.each([
+    [made("{weight: 2}"), "line 3: stages.0.data.0: expected either path or generator, found neither"],
+    [
+      made("{path: x, generator: synthetic}"),
+      "line 3: stages.0.data.0.generator: expected either path or generator, found both",
+    ],
+    [made("{path: x, count: 3}"), "line 3: stages.0.data.0.count: this key belongs to a generator; there is none here"],
+    [
+      made("{generator: synthetic, options: {levels: [4]}}"),
+      "line 3: stages.0.data.0.options.levels.0: expected a level from 0 to 3, found the number 4",
+    ],
+    [
+      made("{generator: synthetic, options: {level: 1}}"),
+      'line 3: stages.0.data.0.options: unknown key "level"; did you mean "levels"?',
+    ],
+    [
+      made("{generator: synthetic}", "epochs: 1"),
+      "line 3: stages.0.epochs: a generator without count has no epochs; give steps",
+    ],
+    [
+      `${made("{generator: synthetic}")}validation: {generator: synthetic}\n`,
+      "line 4: validation.count: expected the number of documents beside generator, found nothing",
+    ],
+    [
+      `${made("{generator: synthetic}")}validation: {split: 0.1}\n`,
+      "line 4: validation.split: there is no file of which a part could be held out; give validation a generator",
+    ],
+    [
+      `${made("{path: x}")}init: {}\n`,
+      "train: init draws all weights, and vision would stay as drawn; expected [vision, merger, decoder, head]",
+    ],
+    [
+      `${made("{path: x}")}init: {}\n${all}lora: {}\n`,
+      "line 6: lora: adapters on weights that were just drawn teach nothing; leave out lora or init",
+    ],
+    [
+      made("{path: x}", "steps: 1, objective: {pairwise: 0}"),
+      "line 3: stages.0.objective: expected one of the weights to be more than 0",
+    ],
+  ])("%s is refused", (yaml, expected) => {
+    expect(problems(yaml)).toEqual([expected]);
+  });
+});
+
 describe("the model", () => {
   it("is a folder relative to the file where there is one", () => {
     mkdirSync(join(folder, "my/model"), { recursive: true });
@@ -292,9 +360,10 @@ describe.each(readdirSync(recipes))("recipes/%s", (name) => {
   });
 });
 
-it("recipes/tiny.yaml trains on records that can be read", () => {
-  const { stages } = loadTrainConfig(join(recipes, "tiny.yaml"));
-  const lines = stages.flatMap(({ data }) => data.flatMap(({ path }) => readFileSync(path, "utf8").trim().split("\n")));
+it("recipes/first-steps.yaml trains on records that can be read", () => {
+  const { stages } = loadTrainConfig(join(recipes, "first-steps.yaml"));
+  const paths = stages.flatMap(({ data }) => data.flatMap(({ path = "" }) => path));
+  const lines = paths.flatMap((path) => readFileSync(path, "utf8").trim().split("\n"));
   expect(lines.map(readPreference).filter((read) => "error" in read)).toEqual([]);
   expect(lines.length).toBeGreaterThan(10);
 });

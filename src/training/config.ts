@@ -21,6 +21,8 @@ import { trainConfigSchema } from "./config-schema.ts";
 export type TrainConfig = CamelCase<z.infer<typeof trainConfigSchema>>;
 /** Has either `epochs` or `steps`. */
 export type Stage = TrainConfig["stages"][number];
+/** A file, or a generator; the validation set's has no weight. */
+export type DataSource = Omit<Stage["data"][number], "weight">;
 export type LoraConfig = NonNullable<TrainConfig["lora"]>;
 export type OptimizerConfig = TrainConfig["optimizer"];
 
@@ -218,7 +220,9 @@ function resolvePaths(config: TrainConfig, file: string): TrainConfig {
     output: resolve(folder, config.output),
     stages: config.stages.map((stage) => ({
       ...stage,
-      data: stage.data.map((source) => ({ ...source, path: resolve(folder, source.path) })),
+      data: stage.data.map((source) =>
+        source.path === undefined ? source : { ...source, path: resolve(folder, source.path) },
+      ),
     })),
     ...(validation?.path !== undefined && {
       validation: { ...validation, path: resolve(folder, validation.path) },

@@ -1,11 +1,11 @@
 /** @file The validation set, measured by all processes together: how many pairs are told apart, overall and by source. */
-import type { Dataset } from "./dataset.ts";
 import type { GroupedPass } from "./grouped-pass.ts";
 import { type PairwiseLossOptions, pairLoss } from "./loss.ts";
 import { type Evaluation, type PairResult, summarise } from "./metrics.ts";
 import type { BatchEntry } from "./order.ts";
 import type { PreparePool } from "./prepare-pool.ts";
-import { inStreams, type PreparedRecord, preparedRecords } from "./prepared-records.ts";
+import { type Item, inStreams, itemsOf, type PreparedRecord, preparedRecords } from "./prepared-records.ts";
+import type { RecordSource } from "./record-source.ts";
 import { sumOver, type World } from "./world.ts";
 
 export interface EvaluationOptions {
@@ -21,25 +21,21 @@ export interface EvaluationOptions {
 
 /** All processes come here together, and find the same. */
 export async function evaluate(
-  files: Dataset,
+  sources: readonly RecordSource[],
   options: EvaluationOptions,
 ): Promise<Pick<Evaluation, "overall" | "sources">> {
   const { pass, pool, world, tokenBudget, maxLength, loss, usable } = options;
-  const entries = everyPair(files);
-  const starts = startsOf(entries);
-  const total = entries.reduce((sum, { pairs }) => sum + pairs.length, 0);
+  const items = itemsOf(everyPair(sources), sources);
+  const starts = startsOf(items);
+  const total = items.reduce((sum, { entry }) => sum + entry.pairs.length, 0);
   const results = new Float64Array(3 * total); // of each pair: whether it was measured, margin, loss
-  const mine = entries.filter((_, index) => index % world.worldSize === world.rank);
-  const records = preparedRecords(
-    mine.map((entry) => ({ files, entry })),
-    pool,
-    maxLength,
-  );
+  const mine = items.filter((_, index) => index % world.worldSize === world.rank);
+  const records = preparedRecords(mine, { pool, maxLength, answers: "all" });
   for await (const stream of inStreams(records, mine.length, tokenBudget)) {
     const used = usable(stream);
     const rewards = pass.evaluate(used.map(({ pairs }) => pairs));
     for (const [index, { item, pairs }] of used.entries()) {
-      const first = starts.get(item.entry) ?? 0;
+      const first = starts.get(item) ?? 0;
       for (const [offset, pair] of pairs.pairs.entries()) {
         const chosen = rewards[index]?.[pair.chosen] ?? Number.NaN;
         const rejected = rewards[index]?.[pair.rejected] ?? Number.NaN;
@@ -49,9 +45,10 @@ export async function evaluate(
   }
   const all = sumOver(world, results);
   const found: PairResult[] = [];
-  for (const entry of entries) {
-    const { source } = (await files.read(entry.file, entry.record)).preference;
-    const first = starts.get(entry) ?? 0;
+  for (const item of items) {
+    const { entry } = item;
+    const { source } = (await item.source.read(entry.record)).preference;
+    const first = starts.get(item) ?? 0;
     for (let pair = first; pair < first + entry.pairs.length; pair++) {
       const [measured = 0, margin = 0, pairLoss = 0] = all.subarray(3 * pair, 3 * pair + 3);
       if (measured > 0) found.push({ source, margin, loss: pairLoss });
@@ -60,20 +57,24 @@ export async function evaluate(
   return summarise(found);
 }
 
-function everyPair({ files }: Dataset): BatchEntry[] {
-  return files.flatMap(({ pairs }, file) =>
-    Array.from(pairs, (count, record) => ({ file, record, pairs: Array.from({ length: count }, (_, pair) => pair) })),
+function everyPair(sources: readonly RecordSource[]): BatchEntry[] {
+  return sources.flatMap((source, index) =>
+    Array.from({ length: source.length }, (_, record) => ({
+      source: index,
+      record,
+      pairs: Array.from({ length: source.pairsOf(record) }, (_, pair) => pair),
+    })),
   );
 }
 
-/** How many pairs come before each entry. */
-function startsOf(entries: readonly BatchEntry[]): Map<BatchEntry, number> {
+/** How many pairs come before each item's. */
+function startsOf(items: readonly Item[]): Map<Item, number> {
   let pairs = 0;
   return new Map(
-    entries.map((entry) => {
+    items.map((item) => {
       const start = pairs;
-      pairs += entry.pairs.length;
-      return [entry, start];
+      pairs += item.entry.pairs.length;
+      return [item, start];
     }),
   );
 }

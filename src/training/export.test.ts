@@ -164,6 +164,33 @@ test("trained tensors are read in the order of their names, whatever order the b
   expect(valuesOf(target)).toEqual(valuesOf(tiny));
 });
 
+describe("a base without weights", () => {
+  /** models/tiny as a configuration alone. */
+  function bareBase(): string {
+    const base = path.join(folder, "bare");
+    cpSync(tiny, base, { recursive: true, filter: (file) => !file.endsWith(".safetensors") });
+    return base;
+  }
+  const everyTensor = (): TensorSource[] =>
+    [...listTensors(tiny)].map(([name, place]) => storedSource(name.replace("v_head.summary.", "head."), place));
+
+  test("becomes a whole checkpoint of what was trained", async () => {
+    await run(bareBase(), { trained: everyTensor() });
+    expect(valuesOf(target)).toEqual(valuesOf(tiny));
+    expect(json(path.join(target, "config.json")).tie_word_embeddings).toBe(true);
+  });
+
+  test("is refused where training has not all of it, or something else", async () => {
+    const lacking = everyTensor().filter(({ name }) => name !== "model.norm.weight");
+    const refused = (message: string) =>
+      expect.objectContaining({ code: "checkpoint_mismatch", message: expect.stringContaining(message) });
+    await expect(run(bareBase(), { trained: lacking })).rejects.toEqual(refused("training has no model.norm.weight"));
+    const more = { ...(everyTensor()[0] as TensorSource), name: "model.other.weight" };
+    await expect(run(bareBase(), { trained: [...everyTensor(), more] })).rejects.toEqual(refused("model.other.weight"));
+    expect(existsSync(path.join(target, "config.json"))).toBe(false);
+  });
+});
+
 describe("the language model's head", () => {
   const head = new Float32Array(1024 * 64).fill(0.5);
   /** models/tiny with lm_head.weight in its file. */

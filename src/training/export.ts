@@ -5,17 +5,20 @@
  */
 import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { listTensors } from "../checkpoint/checkpoint.ts";
+import { listTensors, readJson } from "../checkpoint/checkpoint.ts";
 import { incomplete, sync, unwritable, writing } from "../checkpoint/durable-file.ts";
 import { inFileOrder, storedSource, type TensorSource, writeModelFiles, writeSafetensors } from "../checkpoint/save.ts";
 import { VlRewardError } from "../errors.ts";
 import type { PixelLimits } from "../models/conversation.ts";
+import { hasWeights } from "../models/initial-weights.ts";
+import { parseConfig } from "../models/qwen2_5_vl/config.ts";
+import { Qwen25VL } from "../models/qwen2_5_vl/model.ts";
 import { rewardTensors } from "../models/reward-model.ts";
 import { type Dtype, zeros } from "../torch/index.ts";
 import { copyTextFiles, exportedConfig, exportedPreprocessor, textFiles } from "./export-config.ts";
 
 export interface ExportTask {
-  /** The folder of the checkpoint that training began with. */
+  /** The folder of the checkpoint that training began with; without weights where training drew and trained them all. */
   readonly base: string;
   /** The folder that becomes a checkpoint; other files in it stay. */
   readonly target: string;
@@ -31,12 +34,12 @@ export interface ExportTask {
 }
 
 /**
- * Throws `output_unwritable`; `checkpoint_mismatch` for a trained tensor that the base has not; what reading the base
- * throws. Where that happens before the files are exchanged, the former content of `target` stands.
+ * Throws `output_unwritable`; `checkpoint_mismatch` for a trained tensor that the base has not, or one that is missing where
+ * the base has no weights; what reading the base throws. Where that happens before the files are exchanged, the former content of `target` stands.
  */
 export async function exportCheckpoint({ base, target, trained, dtype, pixelLimits }: ExportTask): Promise<void> {
   assertExportTarget(base, target);
-  const languageHead = listTensors(base).get("lm_head.weight");
+  const languageHead = hasWeights(base) ? listTensors(base).get("lm_head.weight") : undefined;
   const config = exportedConfig(base, dtype, languageHead !== undefined);
   const { backbone, head } = exportedTensors(base, trained);
   // Where embeddings are tied, a stored copy of the former ones would be read in place of the trained ones.
@@ -71,9 +74,13 @@ export function assertExportTarget(base: string, target: string): void {
 
 /** -> the sources of both kinds of files; the backbone's of the dtype that they have. */
 function exportedTensors(base: string, trained: Iterable<TensorSource>) {
-  const sources = new Map([...rewardTensors(base)].map(([name, place]) => [name, storedSource(name, place)]));
+  const weighted = hasWeights(base);
+  const sources = new Map(
+    weighted ? [...rewardTensors(base)].map(([name, place]) => [name, storedSource(name, place)]) : [],
+  );
+  const shapes = weighted ? sources : parameterShapes(base);
   for (const source of trained) {
-    const found = sources.get(source.name)?.shape.join();
+    const found = shapes.get(source.name)?.shape.join();
     if (found !== source.shape.join() && !(found === undefined && source.name.startsWith("head."))) {
       throw new VlRewardError(
         "checkpoint_mismatch",
@@ -82,8 +89,21 @@ function exportedTensors(base: string, trained: Iterable<TensorSource>) {
     }
     sources.set(source.name, source);
   }
+  const missing = [...shapes.keys()].filter((name) => !sources.has(name));
+  if (missing.length > 0) {
+    throw new VlRewardError(
+      "checkpoint_mismatch",
+      `${base} has no weights, and training has no ${missing.join(", ")}.`,
+    );
+  }
   const backbone = [...sources.values()].filter(({ name }) => !name.startsWith("head."));
   return { backbone, head: headSources(sources) };
+}
+
+/** -> the backbone's parameters by name, as config.json has them */
+function parameterShapes(base: string): ReadonlyMap<string, { readonly shape: readonly number[] }> {
+  const file = path.join(base, "config.json");
+  return new Map(new Qwen25VL(parseConfig(readJson(file), file)).namedParameters());
 }
 
 /**

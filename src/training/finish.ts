@@ -65,6 +65,7 @@ function cardOf(context: RunStateContext, modelFolder: string): string {
   return modelCard({
     name: path.basename(config.output),
     base: { name: config.model, onHub: !path.isAbsolute(config.model) && config.model !== "tiny" },
+    drawn: config.init !== undefined,
     trained: config.train,
     adapter: config.lora && { rank: config.lora.rank, alpha: config.lora.alpha },
     dtype: session.dtype,
@@ -105,15 +106,15 @@ function environmentOf({ session, world }: RunStateContext): Map<string, string>
   ]);
 }
 
-function dataFiles(config: TrainConfig, { reports }: RunData): DataFile[] {
-  const uses = [
-    ...config.stages.flatMap(({ name, data }) => data.map(({ path: file, weight }) => ({ use: name, weight, file }))),
-    ...(config.validation?.path === undefined
-      ? []
-      : [{ use: "validation", weight: undefined, file: config.validation.path }]),
-  ];
-  return uses.flatMap(({ use, weight, file }) => {
-    const report = reports.find((candidate) => candidate.path === file);
-    return report ? [{ use, path: file, weight, report }] : [];
+function dataFiles(config: TrainConfig, { stages, validation, reports }: RunData): DataFile[] {
+  const reportOf = (name: string) => reports.find(({ path: file }) => file === name);
+  const trained = stages.flatMap(({ sources }, index) => {
+    const { name: use = "", data = [] } = config.stages[index] ?? {};
+    return sources.map(({ name }, at) => ({ use, path: name, weight: data[at]?.weight, report: reportOf(name) }));
   });
+  if (!validation || config.validation?.split !== undefined) return trained;
+  return [
+    ...trained,
+    ...validation.map(({ name }) => ({ use: "validation", path: name, weight: undefined, report: reportOf(name) })),
+  ];
 }

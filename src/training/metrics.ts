@@ -15,6 +15,7 @@ export interface StepMetrics {
   readonly stage: string; // its name in the configuration
   readonly step: number; // from 1, over all stages
   readonly loss: number;
+  readonly languageLoss?: number; // the part of it that is language modelling, not yet weighted
   readonly accuracy: number;
   readonly margin: number; // score of chosen less score of rejected
   readonly gradNorm: number; // before clipping
@@ -127,9 +128,13 @@ export class MetricsLog {
   }
 
   /** Throws VlRewardError `output_unwritable`, as when the disk is full; whole lines remain. */
-  step({ stage, step, loss, accuracy, margin, gradNorm, learningRate, pairs, tokens, seconds }: StepMetrics): void {
+  step({ stage, step, loss, languageLoss, accuracy, margin, gradNorm, learningRate, ...counts }: StepMetrics): void {
+    const language = languageLoss === undefined ? {} : { language_loss: languageLoss };
     const rates = { grad_norm: gradNorm, learning_rate: learningRate };
-    this.#steps.append(jsonLine({ stage, step, loss, accuracy, margin, ...rates, pairs, tokens, seconds }));
+    const { pairs, tokens, seconds } = counts;
+    this.#steps.append(
+      jsonLine({ stage, step, loss, ...language, accuracy, margin, ...rates, pairs, tokens, seconds }),
+    );
   }
 
   /** Throws as `step` does. */
@@ -174,6 +179,7 @@ const stepLine = z
     stage: z.string(),
     step: z.int().positive(),
     loss: measured,
+    language_loss: measured.optional(),
     accuracy: measured,
     margin: measured,
     grad_norm: measured,
@@ -183,8 +189,9 @@ const stepLine = z
     seconds: measured,
   })
   .transform(
-    ({ grad_norm, learning_rate, ...rest }): StepMetrics => ({
+    ({ grad_norm, learning_rate, language_loss, ...rest }): StepMetrics => ({
       ...rest,
+      ...(language_loss !== undefined && { languageLoss: language_loss }),
       gradNorm: grad_norm,
       learningRate: learning_rate,
     }),

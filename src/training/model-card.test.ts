@@ -17,6 +17,7 @@ const report = {
 const card: ModelCard = {
   name: "my *reward* model",
   base: { name: "Qwen/Qwen2.5-VL-7B-Instruct", onHub: true },
+  drawn: false,
   trained: ["merger", "decoder", "head"],
   adapter: undefined,
   dtype: "bfloat16",

@@ -11,6 +11,7 @@ import type { DataFile } from "./report.ts";
 export interface ModelCard {
   readonly name: string; // of the folder
   readonly base: { readonly name: string; readonly onHub: boolean }; // hub id, else a folder or tiny
+  readonly drawn: boolean; // all weights were, so that nothing of the base but its configuration is left
   readonly trained: readonly string[]; // parts or name patterns, as in the configuration
   readonly adapter: { readonly rank: number; readonly alpha: number } | undefined; // LoRA, merged into the weights
   readonly dtype: "float32" | "bfloat16"; // computed in
@@ -43,7 +44,7 @@ export function modelCard(card: ModelCard): string {
 
 A reward model (Qwen2.5-VL with a reward head): it reads a conversation with pictures, video or text and says how good its
 last answer is, as one number. Only differences between answers to the same prompt mean something. Trained from
-${code(card.base.name)} with \`vl-reward train\`.
+${card.drawn ? "nothing, with the configuration of " : ""}${code(card.base.name)}, with \`vl-reward train\`.
 
 **License:** none is stated yet. Before you publish this model, add \`license:\` to the header above; the licenses of the
 base model and of the data bind you.
@@ -68,7 +69,7 @@ ${validation(card.evaluations)}
 
 ## Data
 
-${table(["used for", "file", "weight", "records", "used", "pairs", "set aside"], card.data.map(dataRow))}
+${table(["used for", "data", "weight", "records", "used", "pairs", "set aside"], card.data.map(dataRow))}
 
 ## Recipe
 
@@ -125,8 +126,9 @@ function validation(evaluations: readonly Evaluation[]): string {
 ${table(["", "pairs", "accuracy", "interval", "margin", "loss"], rows)}`;
 }
 
-function dataRow({ use, path, weight, report: { records, usable, pairs } }: DataFile): string[] {
-  const counts = [records, usable, pairs, records - usable].map(grouped);
+function dataRow({ use, path, weight, report }: DataFile): string[] {
+  const { records = 0, usable = 0, pairs = 0 } = report ?? {};
+  const counts = report ? [records, usable, pairs, records - usable].map(grouped) : ["made", "", "", ""];
   return [plain(use), code(path), weight === undefined ? "" : String(weight), ...counts];
 }
 

@@ -2,21 +2,23 @@
  * @file Which pairs each step of a stage sees: a pure function of the seed, the stage and the step, so that a resumed run
  * needs nothing but the step's number.
  *
- * Each file is an endless stream of its pairs: one permutation of its records after the other (or its own order, round
- * and round), the pairs of a record side by side. An epoch takes the next round(weight x pairs) of each file's stream,
- * so that at weight 1 it holds every pair once, and at 0.5 a half, the next epoch the other half. What it has taken is
- * shuffled, records whole. Epochs follow each other without a seam and are cut into batches: a record may lie in two
- * batches, with some of its pairs in each.
+ * Each source is an endless stream of its pairs: one permutation of its records after the other (or its own order, round
+ * and round), the pairs of a record side by side; where there is always another record, the records in their own order.
+ * An epoch takes the next round(weight x pairs) of each source's stream, so that at weight 1 it holds every pair once, and
+ * at 0.5 a half, the next epoch the other half. What it has taken is shuffled, records whole, and those that belong together
+ * side by side. Epochs follow each other without a seam and are cut into batches: a record may lie in two batches, with
+ * some of its pairs in each.
  */
 
+import { randomStream, shuffle } from "../data/random.ts";
 import { VlRewardError } from "../errors.ts";
-import { randomStream, shuffle } from "./random.ts";
+import type { RecordSource } from "./record-source.ts";
 
 /** Pairs of one record that a batch holds. */
 export interface BatchEntry {
-  /** Index in the stage's files. */
-  readonly file: number;
-  /** Index in the file's usable records. */
+  /** Index in the stage's sources. */
+  readonly source: number;
+  /** Index in the source's records. */
   readonly record: number;
   /** Indices in the record's pairs; consecutive. */
   readonly pairs: readonly number[];
@@ -26,30 +28,33 @@ export interface StageOrder {
   readonly seed: number;
   /** Index of the stage in the run. */
   readonly stage: number;
-  readonly files: readonly OrderedFile[];
+  readonly sources: readonly OrderedSource[];
   /** Pairs in a batch, over all processes. */
   readonly batchSize: number;
-  /** False: the files one after the other, each in its own order. */
+  /** False: the sources one after the other, each in its own order. */
   readonly shuffle: boolean;
   readonly length: { readonly epochs: number } | { readonly steps: number };
 }
 
-export interface OrderedFile {
-  /** How many pairs each usable record has. */
-  readonly pairs: Uint32Array; // [records]
-  /** How much of the file an epoch holds; 2 is every pair twice. */
+export interface OrderedSource {
+  readonly source: Pick<RecordSource, "name" | "length" | "together" | "pairsOf">;
+  /**
+   * How much of the source an epoch holds; 2 is every pair twice. Of one without end: how many pairs, as a multiple of
+   * those that the others give together.
+   */
   readonly weight: number;
-  /** For errors. */
-  readonly path: string;
 }
 
 /** The pairs of an epoch, in order: runs of pairs of one record. */
 interface Epoch {
-  readonly files: Uint32Array; // [runs]
+  readonly sources: Uint32Array; // [runs]
   readonly records: Uint32Array; // [runs]
   readonly firsts: Uint32Array; // [runs], the run's first pair in its record
   readonly ends: Float64Array; // [runs], pairs of the epoch up to the end of this run
 }
+
+/** What weight 1 is in an epoch where no source has an end. */
+const endlessEpoch = 4096; // pairs
 
 export class StagePlan {
   /** Steps of the stage. */
@@ -59,21 +64,15 @@ export class StagePlan {
   readonly pairs: number;
 
   readonly #order: StageOrder;
-  readonly #totals: readonly number[]; // pairs of each file
+  readonly #totals: readonly number[]; // pairs of each source
   readonly #quotas: readonly number[]; // of them in an epoch
   readonly #epochs = new Map<number, Epoch>(); // the two that were asked for last
 
-  /** Throws `usage` where a file would give nothing. */
+  /** Throws `usage` where a source would give nothing. */
   constructor(order: StageOrder) {
     this.#order = order;
-    this.#totals = order.files.map(({ pairs }) => pairs.reduce((sum, count) => sum + count, 0));
-    this.#quotas = order.files.map(({ weight, path }, file) => {
-      const total = this.#totals[file] ?? 0;
-      const quota = Math.round(weight * total);
-      if (quota > 0) return quota;
-      const advice = total === 0 ? "take it out of the stage" : "raise the weight";
-      throw new VlRewardError("usage", `${path}: weight ${weight} of ${total} pairs gives none in an epoch; ${advice}`);
-    });
+    this.#totals = order.sources.map(({ source }) => totalPairs(source));
+    this.#quotas = quotasOf(order.sources, this.#totals);
     this.pairsPerEpoch = this.#quotas.reduce((sum, quota) => sum + quota, 0);
     if (this.pairsPerEpoch === 0) throw new VlRewardError("usage", "a stage needs at least one file of pairs");
     this.pairs =
@@ -100,7 +99,7 @@ export class StagePlan {
         const stop = Math.min(epoch.ends[run] ?? 0, end - before);
         const first = (epoch.firsts[run] ?? 0) + (position - before - start);
         const pairs = Array.from({ length: before + stop - position }, (_, offset) => first + offset);
-        entries.push({ file: epoch.files[run] ?? 0, record: epoch.records[run] ?? 0, pairs });
+        entries.push({ source: epoch.sources[run] ?? 0, record: epoch.records[run] ?? 0, pairs });
         position = before + stop;
       }
     }
@@ -118,55 +117,117 @@ export class StagePlan {
   }
 
   #makeEpoch(number: number): Epoch {
-    const runs: Runs = { files: [], records: [], firsts: [], counts: [] };
-    for (const file of this.#order.files.keys()) this.#takeFrom(file, number, runs);
-    const order = Uint32Array.from(runs.files.keys());
+    const runs: Runs = { sources: [], records: [], firsts: [], counts: [] };
+    for (const source of this.#order.sources.keys()) this.#takeFrom(source, number, runs);
+    const blocks = this.#blocks(runs);
+    const places = Uint32Array.from(blocks.keys());
     const { seed, stage } = this.#order;
-    if (this.#order.shuffle) shuffle(order, randomStream("epoch", seed, stage, number));
+    if (this.#order.shuffle) shuffle(places, randomStream("epoch", seed, stage, number));
+    const order = new Uint32Array(runs.sources.length);
     const ends = new Float64Array(order.length);
-    let pairs = 0;
-    for (const [place, run] of order.entries()) {
-      pairs += runs.counts[run] ?? 0;
-      ends[place] = pairs;
+    let [placed, pairs] = [0, 0];
+    for (const block of places) {
+      for (let run = blocks[block] ?? 0; run < (blocks[block + 1] ?? order.length); run++) {
+        order[placed] = run;
+        pairs += runs.counts[run] ?? 0;
+        ends[placed++] = pairs;
+      }
     }
     const inOrder = (values: readonly number[]) => order.map((run) => values[run] ?? 0);
-    return { files: inOrder(runs.files), records: inOrder(runs.records), firsts: inOrder(runs.firsts), ends };
+    return { sources: inOrder(runs.sources), records: inOrder(runs.records), firsts: inOrder(runs.firsts), ends };
   }
 
-  /** Adds what an epoch takes of a file's endless stream. */
-  #takeFrom(file: number, epoch: number, runs: Runs): void {
-    const counts = this.#order.files[file]?.pairs ?? new Uint32Array();
-    const total = this.#totals[file] ?? 0;
-    let left = this.#quotas[file] ?? 0;
-    let pass = Math.floor((epoch * left) / total);
-    let skip = (epoch * left) % total;
-    for (; left > 0; pass++) {
-      for (const record of this.#permutation(file, pass)) {
-        const count = counts[record] ?? 0;
-        const taken = Math.min(count - skip, left);
-        if (taken > 0) {
-          runs.files.push(file);
-          runs.records.push(record);
-          runs.firsts.push(skip);
-          runs.counts.push(taken);
-          left -= taken;
-          if (left === 0) return;
-        }
+  /** Where runs begin that are put in order as one: each for itself, or those of records that belong together. */
+  #blocks({ sources, records }: Runs): number[] {
+    const blocks: number[] = [];
+    for (const [run, record] of records.entries()) {
+      const source = sources[run] ?? 0;
+      const { together = 1 } = this.#order.sources[source]?.source ?? {};
+      const goesOn =
+        together > 1 && source === sources[run - 1] && record === (records[run - 1] ?? 0) + 1 && record % together > 0;
+      if (!goesOn) blocks.push(run);
+    }
+    return blocks;
+  }
+
+  /** Adds what an epoch takes of a source's endless stream. */
+  #takeFrom(source: number, epoch: number, runs: Runs): void {
+    const quota = this.#quotas[source] ?? 0;
+    let left = quota;
+    for (const [record, first] of this.#stream(source, epoch * quota)) {
+      const taken = Math.min(this.#pairsOf(source, record) - first, left);
+      if (taken <= 0) continue;
+      runs.sources.push(source);
+      runs.records.push(record);
+      runs.firsts.push(first);
+      runs.counts.push(taken);
+      left -= taken;
+      if (left === 0) return;
+    }
+  }
+
+  /** The records of a source's stream that end after pair `position`, with how many pairs of each come before that. */
+  *#stream(source: number, position: number): Generator<readonly [record: number, first: number]> {
+    const total = this.#totals[source] ?? 0;
+    if (total === Number.POSITIVE_INFINITY) {
+      const each = this.#pairsOf(source, 0);
+      yield [Math.floor(position / each), position % each];
+      for (let record = Math.floor(position / each) + 1; ; record++) yield [record, 0];
+    }
+    let skip = position % total;
+    for (let pass = Math.floor(position / total); ; pass++) {
+      for (const record of this.#permutation(source, pass)) {
+        const count = this.#pairsOf(source, record);
+        if (skip < count) yield [record, skip];
         skip = Math.max(0, skip - count);
       }
     }
   }
 
-  #permutation(file: number, pass: number): Uint32Array {
-    const records = new Uint32Array(this.#order.files[file]?.pairs.length ?? 0).map((_, index) => index);
+  #pairsOf(source: number, record: number): number {
+    return this.#order.sources[source]?.source.pairsOf(record) ?? 0;
+  }
+
+  #permutation(source: number, pass: number): Uint32Array {
+    const { length = 0, together = 1 } = this.#order.sources[source]?.source ?? {};
+    const groups = new Uint32Array(Math.ceil(length / together)).map((_, index) => index);
     const { seed, stage } = this.#order;
-    if (this.#order.shuffle) shuffle(records, randomStream("records", seed, stage, file, pass));
-    return records;
+    if (this.#order.shuffle) shuffle(groups, randomStream("records", seed, stage, source, pass));
+    if (together === 1) return groups;
+    const members = [...groups].flatMap((group) => Array.from({ length: together }, (_, at) => group * together + at));
+    return Uint32Array.from(members.filter((record) => record < length));
   }
 }
 
+function totalPairs(source: OrderedSource["source"]): number {
+  const { length } = source;
+  if (length === Number.POSITIVE_INFINITY) return length;
+  let total = 0;
+  for (let record = 0; record < length; record++) total += source.pairsOf(record);
+  return total;
+}
+
+/** -> how many pairs of each source an epoch takes; of one without end, those of whole groups of records. */
+function quotasOf(sources: readonly OrderedSource[], totals: readonly number[]): number[] {
+  const ends = totals.map(Number.isFinite);
+  const quotas = sources.map(({ source, weight }, index) => {
+    const total = totals[index] ?? 0;
+    const quota = ends[index] ? Math.round(weight * total) : 0;
+    if (quota > 0 || !ends[index]) return quota;
+    const advice = total === 0 ? "take it out of the stage" : "raise the weight";
+    const found = `weight ${weight} of ${total} pairs gives none in an epoch`;
+    throw new VlRewardError("usage", `${source.name}: ${found}; ${advice}`);
+  });
+  const others = quotas.reduce((sum, quota) => sum + quota, 0) || endlessEpoch;
+  return sources.map(({ source, weight }, index) => {
+    if (ends[index]) return quotas[index] ?? 0;
+    const each = source.together * source.pairsOf(0);
+    return Math.max(1, Math.round((weight * others) / each)) * each;
+  });
+}
+
 interface Runs {
-  readonly files: number[];
+  readonly sources: number[];
   readonly records: number[];
   readonly firsts: number[];
   readonly counts: number[];

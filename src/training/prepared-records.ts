@@ -2,36 +2,37 @@
 import { VlRewardError } from "../errors.ts";
 import { inOrder } from "../reward/in-order.ts";
 import { promptTokens } from "../reward/plan.ts";
-import type { Dataset } from "./dataset.ts";
 import type { PreparedPairs } from "./grouped-pass.ts";
 import type { BatchEntry } from "./order.ts";
 import type { PreparePool } from "./prepare-pool.ts";
+import type { RecordSource } from "./record-source.ts";
 
 /** Pairs of a record. */
 export interface Item {
-  readonly files: Dataset;
+  readonly source: RecordSource;
   readonly entry: BatchEntry;
 }
 
-/** A record, ready for the model, or why it cannot be used. */
+/** A record, ready for the model, or why it cannot be used; or one that has none of the pairs that were asked for. */
 export type PreparedRecord =
   | { readonly item: Item; readonly pairs: PreparedPairs }
+  | { readonly item: Item; readonly empty: true }
   | { readonly item: Item; readonly error: VlRewardError };
 
 /** Records that are under way at once: most of them wait, for a disk or an address. */
 const recordsAhead = 32;
 
-/**
- * Prepares items on the pool's threads, in order. Leaving the loop stops it.
- *
- * @param maxLength tokens of a conversation; the check before training did not see what lies behind addresses
- */
-export function preparedRecords(
-  items: Iterable<Item>,
-  pool: PreparePool,
-  maxLength: number,
-): AsyncGenerator<PreparedRecord, void> {
-  return inOrder(items, (item) => prepare(item, pool, maxLength), {
+export interface PrepareOptions {
+  readonly pool: PreparePool;
+  /** Tokens of a conversation; the check before training did not see what lies behind addresses. */
+  readonly maxLength: number;
+  /** Whether rejected answers are needed, too. */
+  readonly answers: "all" | "chosen";
+}
+
+/** Prepares items on the pool's threads, in order. Leaving the loop stops it. */
+export function preparedRecords(items: Iterable<Item>, options: PrepareOptions): AsyncGenerator<PreparedRecord, void> {
+  return inOrder(items, (item) => prepare(item, options), {
     ahead: recordsAhead,
     weight: () => 0,
     maxWeight: 0,
@@ -62,16 +63,23 @@ export async function* inStreams(
   if (stream.length > 0) yield stream;
 }
 
-/** Where a record stands, for people: file and line. */
-export function placeOf({ files, entry }: Item): string {
-  return `${files.files[entry.file]?.path}:${files.lineOf(entry.file, entry.record)}`;
-}
+/** Where a record stands, for people. */
+export const placeOf = ({ source, entry }: Item): string => source.placeOf(entry.record);
+
+/** The entries of a batch with their sources. */
+export const itemsOf = (batch: readonly BatchEntry[], sources: readonly RecordSource[]): Item[] =>
+  batch.flatMap((entry) => {
+    const source = sources[entry.source];
+    return source ? [{ source, entry }] : [];
+  });
 
 /** A preference that has been read but holds something that cannot be used is no reason to stop the others. */
-async function prepare(item: Item, pool: PreparePool, maxLength: number): Promise<PreparedRecord> {
-  const { preference, baseFolder } = await item.files.read(item.entry.file, item.entry.record);
+async function prepare(item: Item, { pool, maxLength, answers }: PrepareOptions): Promise<PreparedRecord> {
+  const { preference, baseFolder } = await item.source.read(item.entry.record);
   const pairs = item.entry.pairs.map((index) => preference.pairs[index]).filter((pair) => pair !== undefined);
-  const used = [...new Set(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]))];
+  if (pairs.length === 0) return { item, empty: true };
+  const chosen = pairs.map((pair) => pair.chosen);
+  const used = [...new Set(answers === "chosen" ? chosen : pairs.flatMap((pair) => [pair.chosen, pair.rejected]))];
   const branches = used.map((index) => preference.answers[index]).filter((answer) => answer !== undefined);
   try {
     const prompt = await pool.prepare({ prefix: preference.prefix, branches, baseFolder });
@@ -80,12 +88,19 @@ async function prepare(item: Item, pool: PreparePool, maxLength: number): Promis
       throw new VlRewardError("sequence_too_long", `it has ${longest} tokens, at most ${maxLength} are trained on`);
     }
     const branchOf = (answer: number): number => used.indexOf(answer);
-    const inBranches = pairs.map((pair) => ({
-      ...pair,
-      chosen: branchOf(pair.chosen),
-      rejected: branchOf(pair.rejected),
+    const inBranches =
+      answers === "chosen"
+        ? []
+        : pairs.map((pair) => ({
+            ...pair,
+            chosen: branchOf(pair.chosen),
+            rejected: branchOf(pair.rejected),
+          }));
+    const right = [...new Set(chosen)].map((answer) => ({
+      branch: branchOf(answer),
+      weight: chosen.filter((other) => other === answer).length,
     }));
-    return { item, pairs: { prompt, pairs: inBranches } };
+    return { item, pairs: { prompt, pairs: inBranches, right } };
   } catch (error) {
     if (error instanceof VlRewardError && error.code !== "internal_error") return { item, error };
     throw error;

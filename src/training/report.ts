@@ -4,7 +4,7 @@
  * The page is one file that asks for nothing: no script, no font, no address. It stays below 2 MB however long the run was.
  */
 import { type Curve, curveChart, intervalBar, type Mark, type StageSpan, sparkline } from "./chart.ts";
-import type { FileReport } from "./dataset.ts";
+import type { FileReport } from "./file-check.ts";
 import { type Markup, markup } from "./markup.ts";
 import { type Accuracy, bestEvaluation, type Evaluation, type StepMetrics } from "./metrics.ts";
 import { byteSize, duration, grouped, percent, percentRange, short } from "./numbers.ts";
@@ -21,12 +21,12 @@ export interface Report {
   readonly evaluations: readonly Evaluation[];
 }
 
-/** A data file of the run and what became of its records. */
+/** A data file of the run and what became of its records, or a generator. */
 export interface DataFile {
   readonly use: string; // the stage's name, or "validation"
-  readonly path: string; // as in the configuration: the report may go elsewhere
+  readonly path: string; // as in the configuration: the report may go elsewhere; what a generator makes
   readonly weight: number | undefined; // in its stage
-  readonly report: FileReport;
+  readonly report: FileReport | undefined; // undefined: a generator's
 }
 
 const sourcesDrawn = 60;
@@ -239,7 +239,9 @@ ${table(columns, stages)}</section>`;
 
 function dataTable(data: readonly DataFile[]): Markup {
   if (data.length === 0) return markup``;
-  const rows = data.map(({ use, path, weight, report: { records, usable, pairs, bad, tooLong } }) => {
+  const rows = data.map(({ use, path, weight, report }) => {
+    if (!report) return [use, path, weight ?? "", "made", "", "", "", ""];
+    const { records, usable, pairs, bad, tooLong } = report;
     const aside = [
       ...(tooLong.dropped > 0 ? [markup`<li>${grouped(tooLong.dropped)} too long</li>`] : []),
       ...(bad.count > 0 ? [markup`<li>${grouped(bad.count)} that cannot be used, first:</li>`] : []),
@@ -248,7 +250,7 @@ function dataTable(data: readonly DataFile[]): Markup {
     const counts = [records, usable, pairs, tooLong.cut].map(grouped);
     return [use, path, weight ?? "", ...counts, aside.length === 0 ? "none" : markup`<ul>${aside}</ul>`];
   });
-  const columns = ["used for", "file", "weight#", "records#", "used#", "pairs#", "cut to length#", "set aside"];
+  const columns = ["used for", "data", "weight#", "records#", "used#", "pairs#", "cut to length#", "set aside"];
   return markup`<section><h2>Data</h2>
 ${table(columns, rows)}</section>`;
 }

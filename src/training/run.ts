@@ -10,9 +10,10 @@ import { VlRewardError } from "../errors.ts";
 import { parseConfig } from "../models/qwen2_5_vl/config.ts";
 import type { Device } from "../torch/index.ts";
 import { type TrainConfig, trainConfigText } from "./config.ts";
-import type { CheckProgress, FileReport } from "./dataset.ts";
 import { assertExportTarget } from "./export.ts";
+import type { CheckProgress, FileReport } from "./file-check.ts";
 import { finishRun, writeReport } from "./finish.ts";
+import { answerTokensOf } from "./language-head.ts";
 import { type Evaluation, MetricsLog, readEvaluations, type StepMetrics } from "./metrics.ts";
 import { closeRunData, openRunData, type RunData } from "./run-data.ts";
 import { resumeRun, saveRun, statesFolder } from "./run-state.ts";
@@ -78,7 +79,7 @@ export async function runTraining(options: RunOptions): Promise<RunResult> {
   });
   try {
     if (options.checkOnly) return { outcome: "checked", step: 0 };
-    const session = new Session(options);
+    const session = new Session({ ...options, answerTokens: await answerTokensOf(modelFolder) });
     try {
       return await train(session, data, options);
     } finally {

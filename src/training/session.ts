@@ -3,6 +3,7 @@
  * the threads that prepare records.
  */
 import { availableParallelism, cpus } from "node:os";
+import { randomStream } from "../data/random.ts";
 import { RewardModel } from "../models/reward-model.ts";
 import { type Parameter, placement } from "../nn/index.ts";
 import { FeatureStore } from "../reward/feature-store.ts";
@@ -19,11 +20,12 @@ import {
 } from "../torch/index.ts";
 import type { TrainConfig } from "./config.ts";
 import { GroupedPass } from "./grouped-pass.ts";
+import { languageHeadOf } from "./language-head.ts";
+import type { AnswerTokens } from "./language-loss.ts";
 import { addLora } from "./lora.ts";
 import { planTrainingMemory, type TrainingMemory } from "./memory.ts";
 import { AdamW } from "./optimizer.ts";
 import { PreparePool } from "./prepare-pool.ts";
-import { randomStream } from "./random.ts";
 import { pixelLimitsOf } from "./run-data.ts";
 import { trainedParameters, trainedVision } from "./trainable.ts";
 import { type TrainedVision, VisionFeatures } from "./vision-features.ts";
@@ -34,7 +36,11 @@ export interface SessionOptions {
   readonly modelFolder: string;
   readonly device: Device;
   readonly world: World;
+  readonly answerTokens: AnswerTokens;
 }
+
+/** A tree of more tokens costs more in what its mask hides than it saves in calls of the kernel. */
+const treeTokens = 512;
 
 export class Session {
   readonly dtype: ComputeDtype;
@@ -50,14 +56,16 @@ export class Session {
   readonly notices: readonly string[];
 
   /** Throws the codes of a model that cannot be loaded, and `config_invalid` for what `train` does not fit. */
-  constructor({ config, modelFolder, device, world }: SessionOptions) {
+  constructor({ config, modelFolder, device, world, answerTokens }: SessionOptions) {
     if (config.threads !== undefined) setThreadCount(config.threads);
     this.dtype = chooseDtype(config.dtype, device);
     const place = placement(device, this.dtype, "owned");
     const seedOf = (purpose: string): number => randomStream(purpose, config.seed)();
     using headGenerator = new Generator(seedOf("head"));
-    this.model = RewardModel.load(modelFolder, place, headGenerator);
-    this.notices = this.model.headIsNew ? [newHeadNotice(config.model, config.seed)] : [];
+    this.model = config.init
+      ? RewardModel.create(modelFolder, place, { ...config.init, seed: initialSeed(config) })
+      : RewardModel.load(modelFolder, place, headGenerator);
+    this.notices = noticesOf(config, this.model);
     const updates = config.lora === undefined ? [] : addLora(this.model.backbone, config.lora, place, seedOf("lora"));
     this.trained = trainedParameters(this.model.namedParameters(), config.train, updates.length > 0);
     for (const { stored } of this.trained.values()) stored.setRequiresGrad(true);
@@ -79,6 +87,9 @@ export class Session {
       sharing: true,
       centerRewardsCoefficient: config.loss.centerRewardsCoefficient,
       headDropout: config.headDropout,
+      treeTokens,
+      languageHead: languageHeadOf(this.model, modelFolder, place),
+      answerTokens,
     });
     const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
     this.pool = new PreparePool(modelFolder, pixelLimitsOf(config), { threads, pictureBytes: 2 ** 28 });
@@ -108,9 +119,28 @@ export class Session {
   }
 }
 
-const newHeadNotice = (model: string, seed: number): string =>
-  `${model} has no reward head: it gets a new one, weights drawn from a normal distribution of variance 1 / (hidden + 1) ` +
-  `with seed ${seed}, bias 0.`;
+/** The weights' seed: one of their own, or the run's. */
+const initialSeed = ({ init, seed }: TrainConfig): number => init?.seed ?? randomStream("init", seed)();
+
+function noticesOf({ init, model, seed }: TrainConfig, { headIsNew }: RewardModel): string[] {
+  if (init) {
+    const scales = [
+      init.patchEmbedScale !== 1 && `times ${init.patchEmbedScale} for the patch embedding`,
+      init.visionOutputScale !== 1 && `times ${init.visionOutputScale} for the vision blocks' outputs`,
+      `${init.headStd ?? "1 / sqrt(hidden + 1)"} for the head`,
+    ].filter((text) => text !== false);
+    const whose = init.seed === undefined ? `the run's seed, ${seed}` : `seed ${init.seed}`;
+    return [
+      `All weights of ${model} are drawn from a normal distribution of deviation ${init.std} (${scales.join(", ")}) with ` +
+        `${whose}; biases are 0, norms 1.`,
+    ];
+  }
+  if (!headIsNew) return [];
+  return [
+    `${model} has no reward head: it gets a new one, weights drawn from a normal distribution of variance 1 / (hidden + 1) ` +
+      `with seed ${seed}, bias 0.`,
+  ];
+}
 
 function storeOf(
   place: string,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { randomStream } from "./random.ts";
+import { randomStream } from "../data/random.ts";
 import { type Load, shareOf } from "./share.ts";
 
 /** A batch of records of up to a thousand tokens over some prompts. */

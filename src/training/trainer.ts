@@ -2,12 +2,13 @@
  * @file The training loop: batches in the order of the plan, one optimizer step each, measured, evaluated and saved on the
  * way. It is the same for one process and for many: what all have to agree on goes through one sum per step.
  */
+
+import { randomStream } from "../data/random.ts";
 import { VlRewardError } from "../errors.ts";
 import type { Stage, TrainConfig } from "./config.ts";
 import { evaluate } from "./evaluation.ts";
 import type { Evaluation, StepMetrics } from "./metrics.ts";
-import { type Item, inStreams, type PreparedRecord, placeOf, preparedRecords } from "./prepared-records.ts";
-import { randomStream } from "./random.ts";
+import { type Item, inStreams, itemsOf, type PreparedRecord, placeOf, preparedRecords } from "./prepared-records.ts";
 import { longestAllowed, type RunData, type RunStage } from "./run-data.ts";
 import { learningRateFactor, warmupStepCount } from "./schedule.ts";
 import type { Session } from "./session.ts";
@@ -39,6 +40,7 @@ type UsableRecord = Extract<PreparedRecord, { pairs: unknown }>;
 /** What one process finds in a step; summed over all it is the step's metrics. */
 class Tally {
   loss = 0;
+  language = 0;
   correct = 0;
   margin = 0;
   pairs = 0;
@@ -89,8 +91,9 @@ export class Trainer {
   async #runStage(stage: RunStage, settings: Stage, first: number): Promise<"finished" | "stopped"> {
     const { config, data } = this.#options;
     const { pool, optimizer } = this.#options.session;
-    const records = preparedRecords(this.#items(stage, first), pool, this.#maxLength);
-    if (first === 0) optimizer.reset();
+    const answers = settings.objective.pairwise > 0 ? "all" : "chosen";
+    const records = preparedRecords(this.#items(stage, first), { pool, maxLength: this.#maxLength, answers });
+    if (first === 0 && settings.optimizerState === "reset") optimizer.reset();
     try {
       for (let inStage = first; inStage < stage.plan.steps; inStage++) {
         const step = stage.firstStep + inStage + 1;
@@ -116,17 +119,15 @@ export class Trainer {
   }
 
   /** This process's part of every batch, from a step on. */
-  *#items({ plan, files }: RunStage, first: number): Generator<Item> {
-    for (let inStage = first; inStage < plan.steps; inStage++) {
-      for (const entry of this.#shareOf(plan.batch(inStage + 1), files)) yield { files, entry };
-    }
+  *#items(stage: RunStage, first: number): Generator<Item> {
+    for (let inStage = first; inStage < stage.plan.steps; inStage++) yield* this.#shareOf(batchOf(stage, inStage));
   }
 
-  #shareOf(batch: ReturnType<RunStage["plan"]["batch"]>, { files }: RunStage["files"]) {
+  #shareOf(batch: readonly Item[]): Item[] {
     const { rank, worldSize } = this.#options.world;
-    const loads = batch.map(({ file, record }) => ({
-      prompt: files[file]?.prompts[record] ?? 0,
-      tokens: files[file]?.tokens[record] ?? 0,
+    const loads = batch.map(({ source, entry: { record } }) => ({
+      prompt: source.promptOf(record),
+      tokens: source.tokensOf(record),
     }));
     const mine = new Set(shareOf(loads, rank, worldSize));
     return batch.filter((_, index) => mine.has(index));
@@ -141,28 +142,28 @@ export class Trainer {
     const { config, session, world, listener } = this.#options;
     const began = performance.now();
     const step = stage.firstStep + inStage + 1;
-    const batch = stage.plan.batch(inStage + 1);
-    const planned = batch.reduce((sum, { pairs }) => sum + pairs.length, 0);
+    const batch = batchOf(stage, inStage);
+    const planned = batch.reduce((sum, { entry }) => sum + entry.pairs.length, 0);
+    const { objective } = settings;
     const own = new Tally();
     const suspects: string[] = [];
     let failure: VlRewardError | undefined;
     const seeds = randomStream("dropout", config.seed, step, world.rank);
-    for await (const stream of inStreams(
-      records,
-      this.#shareOf(batch, stage.files).length,
-      session.memory.tokenBudget,
-    )) {
+    for await (const stream of inStreams(records, this.#shareOf(batch).length, session.memory.tokenBudget)) {
       try {
         const usable = this.#usable(stream);
         const found = session.pass.backpropagate(
           usable.map(({ pairs }) => pairs),
+          objective,
           1 / planned,
           seeds(),
         );
         session.optimizer.collect();
-        own.loss += found.loss;
+        own.loss += objective.pairwise * found.pairwise + objective.language * found.language;
+        own.language += found.language;
         for (const [index, record] of usable.entries()) {
-          if (!count(own, record, found.rewards[index] ?? [])) suspects.push(placeOf(record.item));
+          const isMeasured = count(own, record, found.rewards[index] ?? []);
+          if (objective.pairwise > 0 && !isMeasured) suspects.push(placeOf(record.item));
         }
       } catch (error) {
         if (!(error instanceof VlRewardError) || error.code === "internal_error") throw error;
@@ -183,20 +184,21 @@ export class Trainer {
       throw failure ?? elsewhere(step, "a record cannot be used");
     }
     if (!Number.isFinite(tally.loss)) {
-      throw diverged(step, "loss", suspects.length > 0 ? suspects : placesOf(stage, batch));
+      throw diverged(step, "loss", suspects.length > 0 ? suspects : batch.map(placeOf));
     }
     const warmup = warmupStepCount(settings.warmupRatio, stage.plan.steps);
     const factor = learningRateFactor(settings.schedule, inStage, warmup, stage.plan.steps);
     const learningRate = settings.learningRate * factor;
     // Where records were set aside the mean is over fewer pairs than the gradients were scaled for.
     const gradNorm = session.optimizer.step(learningRate, tally.pairs > 0 ? planned / tally.pairs : 1);
-    if (!Number.isFinite(gradNorm)) throw diverged(step, "gradient", placesOf(stage, batch));
+    if (!Number.isFinite(gradNorm)) throw diverged(step, "gradient", batch.map(placeOf));
     listener.onStep({
       stage: settings.name,
       step,
       loss: tally.loss / tally.pairs,
-      accuracy: tally.correct / tally.pairs,
-      margin: tally.margin / tally.pairs,
+      ...(objective.language > 0 && { languageLoss: tally.language / tally.pairs }),
+      accuracy: objective.pairwise > 0 ? tally.correct / tally.pairs : Number.NaN,
+      margin: objective.pairwise > 0 ? tally.margin / tally.pairs : Number.NaN,
       gradNorm,
       learningRate,
       pairs: tally.pairs,
@@ -211,6 +213,7 @@ export class Trainer {
     const { config, listener } = this.#options;
     return records.filter((record): record is UsableRecord => {
       if ("pairs" in record) return true;
+      if ("empty" in record) return false;
       const { item, error } = record;
       if (config.onBadRecord === "error") {
         throw new VlRewardError(error.code, `${placeOf(item)}: ${error.message}`, { cause: error });
@@ -251,20 +254,19 @@ export class Trainer {
 }
 
 /** Counts a record's pairs; false where a reward is no number. A tie is wrong. */
-function count(tally: Tally, { pairs: { prompt, pairs } }: UsableRecord, rewards: readonly number[]): boolean {
+function count(tally: Tally, { item, pairs: { prompt, pairs } }: UsableRecord, rewards: readonly number[]): boolean {
   for (const { chosen, rejected } of pairs) {
     const margin = (rewards[chosen] ?? Number.NaN) - (rewards[rejected] ?? Number.NaN);
     tally.correct += Number(margin > 0);
     tally.margin += margin;
   }
-  tally.pairs += pairs.length;
+  tally.pairs += item.entry.pairs.length;
   tally.tokens += prompt.branches.reduce((sum, { ids }) => sum + prompt.prefix.ids.length + ids.length, 0);
   return rewards.every(Number.isFinite);
 }
 
-function placesOf({ files }: RunStage, batch: readonly Item["entry"][]): string[] {
-  return batch.map((entry) => placeOf({ files, entry }));
-}
+/** @param inStage steps of the stage that come before */
+const batchOf = ({ plan, sources }: RunStage, inStage: number): Item[] => itemsOf(plan.batch(inStage + 1), sources);
 
 function diverged(step: number, what: string, places: readonly string[]): VlRewardError {
   const records = `${places.slice(0, 8).join(", ")}${places.length > 8 ? ", ..." : ""}`;

@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { VlRewardError } from "../errors.ts";
 import { fromWire } from "../reward/thread-messages.ts";
-import { Heartbeat } from "../torch/index.ts";
+import { Heartbeat, keepMemory } from "../torch/index.ts";
 import type { RunResult, TrainEvent } from "./run.ts";
 import type { FromTrain, TrainTask } from "./train-thread.ts";
 
@@ -21,6 +21,7 @@ export async function train({ onEvent, signal, ...task }: TrainingOptions): Prom
   const askToStop = (): void => void Atomics.store(stop, 0, 1);
   if (signal.aborted) askToStop();
   signal.addEventListener("abort", askToStop, { once: true });
+  keepMemory();
   const workerData: TrainTask = { ...task, joinSeconds, stop: stop.buffer };
   const { environment } = task;
   const worker = new Worker(new URL("./train-thread.js", import.meta.url), { workerData, execArgv: [] });

@@ -14,10 +14,10 @@ it("--help shows the flags and every key of the configuration", async () => {
 
 it("refuses a configuration with unknown keys before it loads anything", async () => {
   const flags = ["--set", "sede=1", "--set", "optimizer.weight_decya=0.1", "--set", "model=../none"];
-  const { code, stdout, stderr } = await run(["train", "recipes/tiny.yaml", ...flags]);
+  const { code, stdout, stderr } = await run(["train", "recipes/first-steps.yaml", ...flags]);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr.split("\n")).toEqual([
-    "vl-reward: recipes/tiny.yaml has 2 problems:",
+    "vl-reward: recipes/first-steps.yaml has 2 problems:",
     '  --set sede=1: unknown key "sede"; did you mean "seed"?',
     '  --set optimizer.weight_decya=0.1: optimizer: unknown key "weight_decya"; did you mean "weight_decay"?',
     "",
@@ -25,7 +25,7 @@ it("refuses a configuration with unknown keys before it loads anything", async (
 });
 
 it("refuses a flag that it does not know", async () => {
-  const { code, stderr } = await run(["train", "recipes/tiny.yaml", "--epochs", "3"]);
+  const { code, stderr } = await run(["train", "recipes/first-steps.yaml", "--epochs", "3"]);
   expect(code).toBe(2);
   expect(stderr).toContain("unknown option '--epochs'");
 });

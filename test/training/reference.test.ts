@@ -14,6 +14,7 @@ import { RewardModel } from "../../src/models/reward-model.ts";
 import { placement } from "../../src/nn/index.ts";
 import { liveTensors } from "../../src/torch/index.ts";
 import { GroupedPass, type PreparedPairs } from "../../src/training/grouped-pass.ts";
+import { answerTokensOf, languageHeadOf } from "../../src/training/language-head.ts";
 import { AdamW } from "../../src/training/optimizer.ts";
 import { trainedParameters, trainedVision } from "../../src/training/trainable.ts";
 import { VisionFeatures } from "../../src/training/vision-features.ts";
@@ -36,16 +37,20 @@ interface Variant {
   readonly checkpointing: boolean;
   /** Tokens of a stream: a small one spreads a batch over several backward passes. */
   readonly tokenBudget: number;
+  /** Conversations of at most so many tokens become trees. */
+  readonly treeTokens: number;
   /** Whether what the frozen vision tower gives is kept from step to step. */
   readonly cacheBytes: number;
 }
 
 const variants: readonly Variant[] = [
-  { sharing: true, checkpointing: false, tokenBudget: 4096, cacheBytes: 2 ** 30 },
-  { sharing: true, checkpointing: true, tokenBudget: 4096, cacheBytes: 0 },
-  { sharing: true, checkpointing: true, tokenBudget: 64, cacheBytes: 2 ** 30 },
-  { sharing: false, checkpointing: false, tokenBudget: 4096, cacheBytes: 2 ** 30 },
-  { sharing: false, checkpointing: false, tokenBudget: 64, cacheBytes: 0 },
+  { sharing: true, checkpointing: false, tokenBudget: 4096, treeTokens: 512, cacheBytes: 2 ** 30 },
+  { sharing: true, checkpointing: true, tokenBudget: 64, treeTokens: 200, cacheBytes: 0 },
+  { sharing: true, checkpointing: false, tokenBudget: 4096, treeTokens: 0, cacheBytes: 2 ** 30 },
+  { sharing: true, checkpointing: true, tokenBudget: 4096, treeTokens: 0, cacheBytes: 0 },
+  { sharing: true, checkpointing: true, tokenBudget: 64, treeTokens: 0, cacheBytes: 2 ** 30 },
+  { sharing: false, checkpointing: false, tokenBudget: 4096, treeTokens: 0, cacheBytes: 2 ** 30 },
+  { sharing: false, checkpointing: false, tokenBudget: 64, treeTokens: 0, cacheBytes: 0 },
 ];
 
 describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
@@ -62,7 +67,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
         if ("error" in read) throw read.error;
         const { prefix, answers, pairs } = read.preference;
         const prompt = await processor.prepare(prefix, answers, { baseFolder: path.dirname(pairsFile) });
-        return { prompt, pairs };
+        return { prompt, pairs, right: [] };
       }),
     );
   });
@@ -73,7 +78,8 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
   /** The steps of train.py, and the scores of the first batch after the last one. */
   function trained(train: readonly string[], weightDecay: number, variant: Variant) {
     const before = liveTensors();
-    const model = RewardModel.load(folder, placement("cpu", "float32", "owned"));
+    const place = placement("cpu", "float32", "owned");
+    const model = RewardModel.load(folder, place);
     const parameters = trainedParameters(model.namedParameters(), train, false);
     for (const { stored } of parameters.values()) stored.setRequiresGrad(true);
     const settings = {
@@ -90,9 +96,16 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       patchBudget: 4096,
       cacheBytes: variant.cacheBytes,
     });
-    const pass = new GroupedPass(model, vision, [], { ...variant, centerRewardsCoefficient: 0, headDropout: 0 });
+    const pass = new GroupedPass(model, vision, [], {
+      ...variant,
+      centerRewardsCoefficient: 0,
+      headDropout: 0,
+      languageHead: model.backbone.model.embedTokens.weight.stored,
+      answerTokens: { header: 2, end: 0 },
+    });
     const steps = Array.from({ length: 5 }, (_, step): Step => {
-      const { loss, rewards } = pass.backpropagate(batch(step), 1 / batchSize, 0);
+      const objective = { pairwise: 1, language: 0 };
+      const { pairwise: loss, rewards } = pass.backpropagate(batch(step), objective, 1 / batchSize, 0);
       const [chosen, rejected] = [0, 1].map((side) => rewards.map((both) => both[side] ?? Number.NaN));
       return {
         loss: loss / batchSize,
@@ -132,16 +145,59 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
   }
 
   test.each(variants)(
-    "merger, decoder and head: $sharing sharing, $checkpointing checkpointing, $tokenBudget tokens",
+    "merger, decoder and head: $sharing sharing, $checkpointing checkpointing, $tokenBudget tokens, trees of $treeTokens",
     (variant) => {
       expectLike(`${shape}.train.jsonl`, trained(["merger", "decoder", "head"], 0, variant));
     },
   );
 
   test.each(variants.slice(0, 3))(
-    "everything, weight decay 0.1: $checkpointing checkpointing, $tokenBudget tokens",
+    "everything, weight decay 0.1: $checkpointing checkpointing, $tokenBudget tokens, trees of $treeTokens",
     (variant) => {
       expectLike(`${shape}.train-all.jsonl`, trained(["vision", "merger", "decoder", "head"], 0.1, variant));
+    },
+  );
+
+  const languageVariants = variants.filter(({ sharing }) => sharing);
+  test.each(languageVariants)(
+    "language modelling on answers: $checkpointing checkpointing, $tokenBudget tokens, trees of $treeTokens",
+    async (variant) => {
+      const { losses, grad_norm } = JSON.parse(
+        readFileSync(path.join(fixtures, `training/${shape}.language.json`), "utf8"),
+      ) as { losses: number[]; grad_norm: number };
+      const place = placement("cpu", "float32", "owned");
+      const model = RewardModel.load(folder, place);
+      const parameters = trainedParameters(model.namedParameters(), ["merger", "decoder"], false);
+      for (const { stored } of parameters.values()) stored.setRequiresGrad(true);
+      const settings = { weightDecay: 0, betas: [0.9, 0.999], eps: 1e-8, maxGradNorm: 0 } as const;
+      const optimizer = new AdamW(
+        parameters,
+        { ...settings, decayNormsAndBiases: true, masterWeights: "float32" },
+        alone("cpu"),
+      );
+      const vision = new VisionFeatures(model, {
+        trained: "merger",
+        patchBudget: 4096,
+        cacheBytes: variant.cacheBytes,
+      });
+      const pass = new GroupedPass(model, vision, [], {
+        ...variant,
+        centerRewardsCoefficient: 0,
+        headDropout: 0,
+        languageHead: languageHeadOf(model, folder, place),
+        answerTokens: await answerTokensOf(folder),
+      });
+      const objective = { pairwise: 0, language: 1 };
+      const right = [{ branch: 0, weight: 1 }];
+      const records = prepared.map((record) => ({ ...record, pairs: [], right }));
+      for (const [index, loss] of losses.entries()) {
+        const { language } = pass.backpropagate(records.slice(index, index + 1), objective, 1, 0);
+        expect(Math.abs(language / loss - 1), `loss of record ${index}`).toBeLessThan(1e-4);
+      }
+      optimizer.discard();
+      const { language } = pass.backpropagate(records, objective, 1 / records.length, 0);
+      expect(Math.abs(language / losses.reduce((sum, loss) => sum + loss) - 1)).toBeLessThan(1e-4);
+      expect(Math.abs(optimizer.step(0) / grad_norm - 1)).toBeLessThan(1e-4);
     },
   );
 });

@@ -121,11 +121,8 @@ export class LanguageModel extends Module {
    */
   forward(x: Tensor, positions: Int32Array): Tensor {
     return scope(() => {
-      const turn = this.rotation(positions, x);
       const attention = this.attention([{ prefix: { start: 0, length: x.size(0) }, branches: [] }], x);
-      const forward = (layer: DecoderLayer, hidden: Tensor, index: number): Tensor =>
-        layer.forward(hidden, turn, (q, k, v) => attention.attend(index, q, k, v));
-      return this.norm.forward(runLayers(this.layers, x, forward));
+      return this.forwardAll(x, positions, (layer, q, k, v) => attention.attend(layer, q, k, v));
     });
   }
 
@@ -157,6 +154,27 @@ export class LanguageModel extends Module {
       number < last
         ? layer.forward(hidden, turn, (q, k, v) => attention.attend(number, q, k, v))
         : layer.forward(hidden, turn, (q, k, v) => attention.attendLast(number, q, k, v), read);
+    return this.norm.forward(run(this.layers, x, forward));
+  }
+
+  /**
+   * One pass over a stream in which every token is read.
+   *
+   * @param x embeddings [tokens, hidden]
+   * @param positions [3, tokens]
+   * @param attend which tokens see each other
+   * @param run as in forwardPacked
+   * @returns hidden states after the final norm [tokens, hidden]
+   */
+  forwardAll(
+    x: Tensor,
+    positions: Int32Array,
+    attend: (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor,
+    run: LayerRunner = runLayers,
+  ): Tensor {
+    const turn = this.rotation(positions, x);
+    const forward = (layer: DecoderLayer, hidden: Tensor, number: number): Tensor =>
+      layer.forward(hidden, turn, (q, k, v) => attend(number, q, k, v));
     return this.norm.forward(run(this.layers, x, forward));
   }
 

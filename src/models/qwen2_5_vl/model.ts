@@ -23,7 +23,7 @@ export class Qwen25VL extends Module {
   }
 
   /** -> the decoder's input [tokens, hidden]: embedded tokens with the features [visual tokens, hidden] in place */
-  embed({ ids, visualPlaces }: Sequence, features: Tensor | undefined): Tensor {
+  embed({ ids, visualPlaces }: Pick<Sequence, "ids" | "visualPlaces">, features: Tensor | undefined): Tensor {
     const device = this.model.norm.weight.stored.device;
     const tokens = this.model.embedTokens.forward(tensorFrom(ids, [ids.length], "int32", device));
     if (!features) return tokens;

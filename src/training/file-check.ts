@@ -1,6 +1,6 @@
 /**
- * @file The data of a run: every record is checked once before training begins, so that hours later none can be found
- * unreadable or too long, and the usable ones can then be read in any order.
+ * @file The check of a file: every record is looked at once before training begins, so that hours later none can be found
+ * unreadable or too long.
  *
  * The check reads headers of pictures and videos and does not fetch addresses: what they hold, and how long a record
  * with one is, is not known until it is prepared.
@@ -9,13 +9,12 @@
 import path from "node:path";
 import { hashShare } from "../data/canonical.ts";
 import { GrowingArray } from "../data/growing-array.ts";
-import type { Preference, ReadPreference } from "../data/preference.ts";
+import type { ReadPreference } from "../data/preference.ts";
 import { PreferenceFile } from "../data/preference-file.ts";
 import { type ErrorCode, VlRewardError } from "../errors.ts";
 import type { LengthCounter } from "../models/qwen2_5_vl/length.ts";
 import { inOrder } from "../reward/in-order.ts";
 import { CheckPool } from "./check-pool.ts";
-import { withoutOldest } from "./cut.ts";
 import { badOutcome, checkPreference, type LengthRule, type Outcome } from "./record-check.ts";
 
 /** The usable records of a file. Plain data, so that one process can check for all. */
@@ -241,54 +240,4 @@ function selected(file: CheckedFile, wanted: (promptHash: number) => boolean): C
     droppedTurns: file.droppedTurns.filter(keep),
     prompts: file.prompts.filter(keep),
   };
-}
-
-/** Checked files, open for reading. */
-export class Dataset {
-  readonly files: readonly CheckedFile[];
-  readonly #open: readonly PreferenceFile[];
-
-  private constructor(files: readonly CheckedFile[], open: readonly PreferenceFile[]) {
-    this.files = files;
-    this.#open = open;
-  }
-
-  /** Rejects with `input_unreadable` when a file is not the one that was checked. */
-  static async open(files: readonly CheckedFile[], signal?: AbortSignal): Promise<Dataset> {
-    const open: PreferenceFile[] = [];
-    const dataset = new Dataset(files, open);
-    try {
-      for (const { path: file, sha256 } of files) {
-        const opened = await PreferenceFile.open(file, signal);
-        open.push(opened);
-        if (opened.sha256 === sha256) continue;
-        const message = `${file} is not what was checked: its SHA-256 is ${opened.sha256}, expected ${sha256}`;
-        throw new VlRewardError("input_unreadable", `${message}; put it back, or start anew`);
-      }
-    } catch (error) {
-      await dataset.close();
-      throw error;
-    }
-    return dataset;
-  }
-
-  /** A usable record as it is trained on, and where its relative paths start. Rejects as `PreferenceFile.read`. */
-  async read(file: number, record: number): Promise<{ readonly preference: Preference; readonly baseFolder: string }> {
-    const [checked, open] = [this.files[file], this.#open[file]];
-    const index = checked?.records[record];
-    if (!checked || !open || index === undefined) throw new RangeError(`there is no record ${record} of file ${file}`);
-    const read = await open.read(index);
-    if ("error" in read) throw read.error;
-    const prefix = withoutOldest(read.preference.prefix, checked.droppedTurns[record] ?? 0);
-    return { preference: { ...read.preference, prefix }, baseFolder: path.dirname(checked.path) };
-  }
-
-  /** The line of a usable record, counted from 1, for messages. */
-  lineOf(file: number, record: number): number {
-    return (this.#open[file]?.lineOf(this.files[file]?.records[record] ?? 0) ?? 0) + 1;
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#open.map((file) => file.close()));
-  }
 }

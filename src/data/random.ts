@@ -44,7 +44,7 @@ export function shuffle(values: Uint32Array, random: RandomWords): void {
 }
 
 /** A whole number below `bound`, each equally likely: words of the incomplete last round are drawn again. */
-function below(bound: number, random: RandomWords): number {
+export function below(bound: number, random: RandomWords): number {
   const whole = 2 ** 32 - (2 ** 32 % bound);
   let word = random();
   while (word >= whole) word = random();

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LengthCounter } from "../models/qwen2_5_vl/length.ts";
-import { assertTrainable, type CheckedFile, type CheckOptions, checkFile, Dataset, holdOut } from "./dataset.ts";
+import { assertTrainable, type CheckedFile, type CheckOptions, checkFile, holdOut } from "./file-check.ts";
+import { FileSource } from "./file-source.ts";
 
 const parity = path.join(import.meta.dirname, "../../test/fixtures/parity");
 const counter = await LengthCounter.load(path.join(parity, "plain"), {});
@@ -97,12 +98,12 @@ describe("a conversation that is too long", () => {
   async function cutTo(maxLength: number, messages: readonly unknown[] = turns) {
     const file = write([text, { ...record, messages }, text]);
     const { checked, report } = await check(file, { maxLength, tooLong: "cut" });
-    const dataset = await Dataset.open([checked]);
+    const source = await FileSource.open(checked);
     try {
-      const kept = await Promise.all([...checked.records.keys()].map((index) => dataset.read(0, index)));
+      const kept = await Promise.all([...checked.records.keys()].map((index) => source.read(index)));
       return { report, kept: kept.map(({ preference }) => preference) };
     } finally {
-      await dataset.close();
+      await source.close();
     }
   }
 
@@ -194,18 +195,19 @@ test("a file other than the one that was checked is refused", async () => {
   const file = write([text]);
   const { checked } = await check(file);
   write([{ ...text, rejected: "6" }]);
-  await expect(Dataset.open([checked])).rejects.toMatchObject({ code: "input_unreadable" });
+  await expect(FileSource.open(checked)).rejects.toMatchObject({ code: "input_unreadable" });
 });
 
 test("records are read with their folder and line", async () => {
   const file = write([{}, text]);
   const { checked } = await check(file);
-  const dataset = await Dataset.open([checked]);
+  const source = await FileSource.open(checked);
   try {
-    const { preference, baseFolder } = await dataset.read(0, 0);
-    expect([preference.id, baseFolder, dataset.lineOf(0, 0)]).toEqual([1, folder, 2]);
-    await expect(dataset.read(0, 1)).rejects.toThrow(RangeError);
+    const { preference, baseFolder } = await source.read(0);
+    expect([preference.id, baseFolder, source.placeOf(0)]).toEqual([1, folder, `${file}:2`]);
+    expect([source.length, source.pairsOf(0)]).toEqual([1, 1]);
+    await expect(source.read(1)).rejects.toThrow(RangeError);
   } finally {
-    await dataset.close();
+    await source.close();
   }
 });
