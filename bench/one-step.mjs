@@ -36,14 +36,14 @@ const { Processor } = await load("models/qwen2_5_vl/processor.js");
 const { RewardModel } = await load("models/reward-model.js");
 /** @type {typeof import("../src/nn/index.ts")} */
 const { placement } = await load("nn/index.js");
-/** @type {typeof import("../src/training/grouped-pass.ts")} */
-const { GroupedPass } = await load("training/grouped-pass.js");
-/** @type {typeof import("../src/training/optimizer.ts")} */
-const { AdamW } = await load("training/optimizer.js");
-/** @type {typeof import("../src/training/trainable.ts")} */
-const { trainedParameters } = await load("training/trainable.js");
-/** @type {typeof import("../src/training/vision-features.ts")} */
-const { VisionFeatures } = await load("training/vision-features.js");
+/** @type {typeof import("../src/training/step/grouped-pass.ts")} */
+const { GroupedPass } = await load("training/step/grouped-pass.js");
+/** @type {typeof import("../src/training/step/optimizer.ts")} */
+const { AdamW } = await load("training/step/optimizer.js");
+/** @type {typeof import("../src/training/step/trainable.ts")} */
+const { trainedParameters } = await load("training/step/trainable.js");
+/** @type {typeof import("../src/training/step/vision-features.ts")} */
+const { VisionFeatures } = await load("training/step/vision-features.js");
 /** @type {typeof import("../src/training/world.ts")} */
 const { alone } = await load("training/world.js");
 

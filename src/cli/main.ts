@@ -11,6 +11,7 @@ import { VlRewardError } from "../errors.ts";
 import { addDemoCommand } from "./demo.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addScoreCommand } from "./score.ts";
+import { addSynthCommand } from "./synth.ts";
 import { addTokenizerCommand } from "./tokenizer.ts";
 import { addTrainCommand } from "./train.ts";
 
@@ -26,6 +27,7 @@ const program = new Command("vl-reward")
 addScoreCommand(program);
 addTrainCommand(program);
 addTokenizerCommand(program);
+addSynthCommand(program);
 addDemoCommand(program);
 addDoctorCommand(program);
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { StepMetrics } from "../training/metrics.ts";
+import type { StepMetrics } from "../training/output/metrics.ts";
 import { RecentAverages, stepText } from "./train-progress.ts";
 
 function metricsOf(step: number, loss: number, pairs = 4): StepMetrics {

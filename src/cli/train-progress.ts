@@ -1,8 +1,8 @@
 /**
  * @file How far training is and how it goes, on standard error.
  */
-import type { Evaluation, StepMetrics } from "../training/metrics.ts";
-import { duration, percent, percentRange, short } from "../training/numbers.ts";
+import type { Evaluation, StepMetrics } from "../training/output/metrics.ts";
+import { duration, percent, percentRange, short } from "../training/output/numbers.ts";
 import { LiveLine } from "./live-line.ts";
 
 export class TrainProgress extends LiveLine {

@@ -2,7 +2,7 @@
  * @file The keys of a training configuration as `vl-reward train --help` and docs/training.md show them.
  */
 
-import { type ConfigKey, configKeys } from "../training/config-keys.ts";
+import { type ConfigKey, configKeys } from "../training/config/config-keys.ts";
 
 /** For a terminal: two or three lines for each key. */
 export function keysAsText(): string {

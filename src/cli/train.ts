@@ -38,7 +38,7 @@ export function addTrainCommand(program: Command): void {
     .option("--check", "check the configuration and every record, then stop")
     .addHelpText("after", () => `${examples}\n${keysAsText()}`)
     .action(async (file, flags) => {
-      const { loadTrainConfig } = await import("../training/config.ts");
+      const { loadTrainConfig } = await import("../training/config/config.ts");
       const config = loadTrainConfig(file, flags.set);
       const { runTraining } = await import("./train-run.ts");
       process.exitCode = await runTraining(config, {

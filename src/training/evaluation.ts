@@ -1,11 +1,12 @@
 /** @file The validation set, measured by all processes together: how many pairs are told apart, overall and by source. */
-import type { GroupedPass } from "./grouped-pass.ts";
-import { type PairwiseLossOptions, pairLoss } from "./loss.ts";
-import { type Evaluation, type PairResult, summarise } from "./metrics.ts";
-import type { BatchEntry } from "./order.ts";
-import type { PreparePool } from "./prepare-pool.ts";
-import { type Item, inStreams, itemsOf, type PreparedRecord, preparedRecords } from "./prepared-records.ts";
-import type { RecordSource } from "./record-source.ts";
+
+import type { BatchEntry } from "./data/order.ts";
+import type { PreparePool } from "./data/prepare-pool.ts";
+import { type Item, inStreams, itemsOf, type PreparedRecord, preparedRecords } from "./data/prepared-records.ts";
+import type { RecordSource } from "./data/record-source.ts";
+import { type Evaluation, type PairResult, summarise } from "./output/metrics.ts";
+import type { GroupedPass } from "./step/grouped-pass.ts";
+import { type PairwiseLossOptions, pairLoss } from "./step/loss.ts";
 import { sumOver, type World } from "./world.ts";
 
 export interface EvaluationOptions {

@@ -6,17 +6,17 @@ import { writeTextDurably } from "../checkpoint/durable-file.ts";
 import { storedSource } from "../checkpoint/save.ts";
 import { loadPreprocessorConfig } from "../models/qwen2_5_vl/preprocessor-config.ts";
 import { libtorchVersion, threadCount } from "../torch/index.ts";
-import { writeAdapter } from "./adapter.ts";
-import { type TrainConfig, trainConfigText } from "./config.ts";
-import { exportCheckpoint } from "./export.ts";
-import { withMergedUpdates } from "./lora.ts";
-import { readEvaluations, readSteps } from "./metrics.ts";
-import { modelCard } from "./model-card.ts";
-import { short } from "./numbers.ts";
-import { type DataFile, reportPage } from "./report.ts";
-import { pixelLimitsOf, type RunData } from "./run-data.ts";
+import { type TrainConfig, trainConfigText } from "./config/config.ts";
+import { pixelLimitsOf, type RunData } from "./data/run-data.ts";
+import { writeAdapter } from "./output/adapter.ts";
+import { exportCheckpoint } from "./output/export.ts";
+import { readEvaluations, readSteps } from "./output/metrics.ts";
+import { modelCard } from "./output/model-card.ts";
+import { short } from "./output/numbers.ts";
+import { type DataFile, reportPage } from "./output/report.ts";
+import { loadState } from "./output/saved-state.ts";
 import type { RunStateContext } from "./run-state.ts";
-import { loadState } from "./saved-state.ts";
+import { withMergedUpdates } from "./step/lora.ts";
 
 /**
  * Writes the checkpoint into the output folder, from the state that was saved last. Rejects with `output_unwritable`; then

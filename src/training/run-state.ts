@@ -7,9 +7,9 @@ import { z } from "zod";
 import { inFileOrder, type TensorSource } from "../checkpoint/save.ts";
 import { VlRewardError } from "../errors.ts";
 import { libtorchVersion, mapFile, scope, type Tensor, threadCount } from "../torch/index.ts";
-import type { TrainConfig } from "./config.ts";
-import type { RunData } from "./run-data.ts";
-import { folderOf, keepStates, latestState, loadState, saveState, stepOf } from "./saved-state.ts";
+import type { TrainConfig } from "./config/config.ts";
+import type { RunData } from "./data/run-data.ts";
+import { folderOf, keepStates, latestState, loadState, saveState, stepOf } from "./output/saved-state.ts";
 import type { Session } from "./session.ts";
 import { sumOver, type World } from "./world.ts";
 

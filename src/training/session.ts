@@ -18,17 +18,17 @@ import {
   libtorchVersion,
   setThreadCount,
 } from "../torch/index.ts";
-import type { TrainConfig } from "./config.ts";
-import { GroupedPass } from "./grouped-pass.ts";
-import { languageHeadOf } from "./language-head.ts";
-import type { AnswerTokens } from "./language-loss.ts";
-import { addLora } from "./lora.ts";
-import { planTrainingMemory, type TrainingMemory } from "./memory.ts";
-import { AdamW } from "./optimizer.ts";
-import { PreparePool } from "./prepare-pool.ts";
-import { pixelLimitsOf } from "./run-data.ts";
-import { trainedParameters, trainedVision } from "./trainable.ts";
-import { type TrainedVision, VisionFeatures } from "./vision-features.ts";
+import type { TrainConfig } from "./config/config.ts";
+import { PreparePool } from "./data/prepare-pool.ts";
+import { pixelLimitsOf } from "./data/run-data.ts";
+import { GroupedPass } from "./step/grouped-pass.ts";
+import { languageHeadOf } from "./step/language-head.ts";
+import type { AnswerTokens } from "./step/language-loss.ts";
+import { addLora } from "./step/lora.ts";
+import { planTrainingMemory, type TrainingMemory } from "./step/memory.ts";
+import { AdamW } from "./step/optimizer.ts";
+import { trainedParameters, trainedVision } from "./step/trainable.ts";
+import { type TrainedVision, VisionFeatures } from "./step/vision-features.ts";
 import type { World } from "./world.ts";
 
 export interface SessionOptions {

@@ -5,14 +5,21 @@
 
 import { randomStream } from "../data/random.ts";
 import { VlRewardError } from "../errors.ts";
-import type { Stage, TrainConfig } from "./config.ts";
+import type { Stage, TrainConfig } from "./config/config.ts";
+import {
+  type Item,
+  inStreams,
+  itemsOf,
+  type PreparedRecord,
+  placeOf,
+  preparedRecords,
+} from "./data/prepared-records.ts";
+import { longestAllowed, type RunData, type RunStage } from "./data/run-data.ts";
+import { shareOf } from "./data/share.ts";
 import { evaluate } from "./evaluation.ts";
-import type { Evaluation, StepMetrics } from "./metrics.ts";
-import { type Item, inStreams, itemsOf, type PreparedRecord, placeOf, preparedRecords } from "./prepared-records.ts";
-import { longestAllowed, type RunData, type RunStage } from "./run-data.ts";
-import { learningRateFactor, warmupStepCount } from "./schedule.ts";
+import type { Evaluation, StepMetrics } from "./output/metrics.ts";
 import type { Session } from "./session.ts";
-import { shareOf } from "./share.ts";
+import { learningRateFactor, warmupStepCount } from "./step/schedule.ts";
 import { sumOver, type World } from "./world.ts";
 
 /** What the loop tells, in the order in which it happens. */

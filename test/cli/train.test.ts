@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { configKeys } from "../../src/training/config-keys.ts";
+import { configKeys } from "../../src/training/config/config-keys.ts";
 import { run } from "./command.ts";
 
 it("--help shows the flags and every key of the configuration", async () => {

@@ -13,11 +13,11 @@ import { Processor } from "../../src/models/qwen2_5_vl/processor.ts";
 import { RewardModel } from "../../src/models/reward-model.ts";
 import { placement } from "../../src/nn/index.ts";
 import { liveTensors } from "../../src/torch/index.ts";
-import { GroupedPass, type PreparedPairs } from "../../src/training/grouped-pass.ts";
-import { answerTokensOf, languageHeadOf } from "../../src/training/language-head.ts";
-import { AdamW } from "../../src/training/optimizer.ts";
-import { trainedParameters, trainedVision } from "../../src/training/trainable.ts";
-import { VisionFeatures } from "../../src/training/vision-features.ts";
+import { GroupedPass, type PreparedPairs } from "../../src/training/step/grouped-pass.ts";
+import { answerTokensOf, languageHeadOf } from "../../src/training/step/language-head.ts";
+import { AdamW } from "../../src/training/step/optimizer.ts";
+import { trainedParameters, trainedVision } from "../../src/training/step/trainable.ts";
+import { VisionFeatures } from "../../src/training/step/vision-features.ts";
 import { alone } from "../../src/training/world.ts";
 
 const fixtures = path.join(import.meta.dirname, "../fixtures");

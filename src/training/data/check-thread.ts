@@ -1,0 +1,31 @@
+/**
+ * @file The program of a check thread (check-pool.ts): measures preferences, several at once, because those with pictures
+ * wait for a disk.
+ */
+
+import { parentPort, workerData } from "node:worker_threads";
+import { LengthCounter } from "../../models/qwen2_5_vl/length.ts";
+import { toWire } from "../../reward/thread-messages.ts";
+import type { CheckRequest, CheckTask, FromCheck } from "./check-pool.ts";
+import { checkPreference } from "./record-check.ts";
+
+const { folder, limits }: CheckTask = workerData;
+
+try {
+  const counter = await LengthCounter.load(folder, limits);
+  parentPort?.on("message", (request: CheckRequest) => void check(counter, request));
+} catch (error) {
+  tell({ kind: "broken", error: toWire(error) });
+}
+
+async function check(counter: LengthCounter, { id, preference, baseFolder, rule }: CheckRequest): Promise<void> {
+  try {
+    tell({ kind: "checked", id, outcome: await checkPreference(preference, counter, rule, { baseFolder }) });
+  } catch (error) {
+    tell({ kind: "broken", error: toWire(error) });
+  }
+}
+
+function tell(message: FromCheck): void {
+  parentPort?.postMessage(message);
+}

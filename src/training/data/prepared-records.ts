@@ -1,0 +1,108 @@
+/** @file Records on their way to the model: read and prepared ahead of the arithmetic, in order, and put together to streams. */
+import { VlRewardError } from "../../errors.ts";
+import { inOrder } from "../../reward/in-order.ts";
+import { promptTokens } from "../../reward/plan.ts";
+import type { PreparedPairs } from "../step/grouped-pass.ts";
+import type { BatchEntry } from "./order.ts";
+import type { PreparePool } from "./prepare-pool.ts";
+import type { RecordSource } from "./record-source.ts";
+
+/** Pairs of a record. */
+export interface Item {
+  readonly source: RecordSource;
+  readonly entry: BatchEntry;
+}
+
+/** A record, ready for the model, or why it cannot be used; or one that has none of the pairs that were asked for. */
+export type PreparedRecord =
+  | { readonly item: Item; readonly pairs: PreparedPairs }
+  | { readonly item: Item; readonly empty: true }
+  | { readonly item: Item; readonly error: VlRewardError };
+
+/** Records that are under way at once: most of them wait, for a disk or an address. */
+const recordsAhead = 32;
+
+export interface PrepareOptions {
+  readonly pool: PreparePool;
+  /** Tokens of a conversation; the check before training did not see what lies behind addresses. */
+  readonly maxLength: number;
+  /** Whether rejected answers are needed, too. */
+  readonly answers: "all" | "chosen";
+}
+
+/** Prepares items on the pool's threads, in order. Leaving the loop stops it. */
+export function preparedRecords(items: Iterable<Item>, options: PrepareOptions): AsyncGenerator<PreparedRecord, void> {
+  return inOrder(items, (item) => prepare(item, options), {
+    ahead: recordsAhead,
+    weight: () => 0,
+    maxWeight: 0,
+    signal: new AbortController().signal,
+  });
+}
+
+/** Takes `count` records and gives them out as many at a time as one stream holds. */
+export async function* inStreams(
+  records: AsyncGenerator<PreparedRecord, void>,
+  count: number,
+  tokenBudget: number,
+): AsyncGenerator<PreparedRecord[], void> {
+  let stream: PreparedRecord[] = [];
+  let filled = 0;
+  for (let taken = 0; taken < count; taken++) {
+    const { value: record, done } = await records.next();
+    if (done) break;
+    const tokens = "pairs" in record ? promptTokens(record.pairs.prompt) : 0;
+    if (stream.length > 0 && filled + tokens > tokenBudget) {
+      yield stream;
+      stream = [];
+      filled = 0;
+    }
+    stream.push(record);
+    filled += tokens;
+  }
+  if (stream.length > 0) yield stream;
+}
+
+/** Where a record stands, for people. */
+export const placeOf = ({ source, entry }: Item): string => source.placeOf(entry.record);
+
+/** The entries of a batch with their sources. */
+export const itemsOf = (batch: readonly BatchEntry[], sources: readonly RecordSource[]): Item[] =>
+  batch.flatMap((entry) => {
+    const source = sources[entry.source];
+    return source ? [{ source, entry }] : [];
+  });
+
+/** A preference that has been read but holds something that cannot be used is no reason to stop the others. */
+async function prepare(item: Item, { pool, maxLength, answers }: PrepareOptions): Promise<PreparedRecord> {
+  const { preference, baseFolder } = await item.source.read(item.entry.record);
+  const pairs = item.entry.pairs.map((index) => preference.pairs[index]).filter((pair) => pair !== undefined);
+  if (pairs.length === 0) return { item, empty: true };
+  const chosen = pairs.map((pair) => pair.chosen);
+  const used = [...new Set(answers === "chosen" ? chosen : pairs.flatMap((pair) => [pair.chosen, pair.rejected]))];
+  const branches = used.map((index) => preference.answers[index]).filter((answer) => answer !== undefined);
+  try {
+    const prompt = await pool.prepare({ prefix: preference.prefix, branches, baseFolder });
+    const longest = Math.max(...prompt.branches.map(({ ids }) => prompt.prefix.ids.length + ids.length));
+    if (longest > maxLength) {
+      throw new VlRewardError("sequence_too_long", `it has ${longest} tokens, at most ${maxLength} are trained on`);
+    }
+    const branchOf = (answer: number): number => used.indexOf(answer);
+    const inBranches =
+      answers === "chosen"
+        ? []
+        : pairs.map((pair) => ({
+            ...pair,
+            chosen: branchOf(pair.chosen),
+            rejected: branchOf(pair.rejected),
+          }));
+    const right = [...new Set(chosen)].map((answer) => ({
+      branch: branchOf(answer),
+      weight: chosen.filter((other) => other === answer).length,
+    }));
+    return { item, pairs: { prompt, pairs: inBranches, right } };
+  } catch (error) {
+    if (error instanceof VlRewardError && error.code !== "internal_error") return { item, error };
+    throw error;
+  }
+}

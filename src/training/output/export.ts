@@ -1,0 +1,147 @@
+/**
+ * @file The finished checkpoint: a folder that `vl-reward score` and transformers 4.51.3 read, with the published names.
+ * Everything is first written beside its place; config.json, without which a folder is no checkpoint, is gone while the
+ * files are exchanged and comes last.
+ */
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { listTensors, readJson } from "../../checkpoint/checkpoint.ts";
+import { incomplete, sync, unwritable, writing } from "../../checkpoint/durable-file.ts";
+import {
+  inFileOrder,
+  storedSource,
+  type TensorSource,
+  writeModelFiles,
+  writeSafetensors,
+} from "../../checkpoint/save.ts";
+import { VlRewardError } from "../../errors.ts";
+import type { PixelLimits } from "../../models/conversation.ts";
+import { hasWeights } from "../../models/initial-weights.ts";
+import { parseConfig } from "../../models/qwen2_5_vl/config.ts";
+import { Qwen25VL } from "../../models/qwen2_5_vl/model.ts";
+import { rewardTensors } from "../../models/reward-model.ts";
+import { type Dtype, zeros } from "../../torch/index.ts";
+import { copyTextFiles, exportedConfig, exportedPreprocessor, textFiles } from "./export-config.ts";
+
+export interface ExportTask {
+  /** The folder of the checkpoint that training began with; without weights where training drew and trained them all. */
+  readonly base: string;
+  /** The folder that becomes a checkpoint; other files in it stay. */
+  readonly target: string;
+  /**
+   * What training changed, by the names of the model's parameters, the head's included; the rest comes from the base. They
+   * are read in the order of their names, as inFileOrder puts those of one dtype.
+   */
+  readonly trained: Iterable<TensorSource>;
+  /** What the backbone is stored in; the head is always float32. */
+  readonly dtype: Dtype;
+  /** What training used; the limits of the base where it set none. */
+  readonly pixelLimits: PixelLimits;
+}
+
+/**
+ * Throws `output_unwritable`; `checkpoint_mismatch` for a trained tensor that the base has not, or one that is missing where
+ * the base has no weights; what reading the base throws. Where that happens before the files are exchanged, the former content of `target` stands.
+ */
+export async function exportCheckpoint({ base, target, trained, dtype, pixelLimits }: ExportTask): Promise<void> {
+  assertExportTarget(base, target);
+  const languageHead = hasWeights(base) ? listTensors(base).get("lm_head.weight") : undefined;
+  const config = exportedConfig(base, dtype, languageHead !== undefined);
+  const { backbone, head } = exportedTensors(base, trained);
+  // Where embeddings are tied, a stored copy of the former ones would be read in place of the trained ones.
+  if (languageHead && config.tie_word_embeddings !== true) backbone.push(storedSource("lm_head.weight", languageHead));
+  const stage = path.join(target, `export${incomplete}`);
+  const write = (name: string, json: unknown): void =>
+    writeFileSync(path.join(stage, name), `${JSON.stringify(json, null, 2)}\n`);
+  try {
+    rmSync(stage, { recursive: true, force: true });
+    mkdirSync(stage, { recursive: true });
+    write("config.json", config);
+    write("preprocessor_config.json", exportedPreprocessor(base, pixelLimits));
+    await copyTextFiles(base, stage);
+    writeSafetensors(path.join(stage, "value_head.safetensors"), head);
+    writeModelFiles(stage, inFileOrder(backbone.map((source) => ({ ...source, dtype }))));
+    for (const name of readdirSync(stage)) sync(path.join(stage, name));
+  } catch (error) {
+    rmSync(stage, { recursive: true, force: true });
+    throw unwritable(target, error);
+  }
+  writing(target, () => exchange(stage, target));
+}
+
+/** Throws `usage` where the export would overwrite what it is made from: to be asked before training, too. */
+export function assertExportTarget(base: string, target: string): void {
+  if (!existsSync(target) || realpathSync(base) !== realpathSync(target)) return;
+  throw new VlRewardError(
+    "usage",
+    `The output ${target} is the folder of the model that training begins with. Choose another output folder.`,
+  );
+}
+
+/** -> the sources of both kinds of files; the backbone's of the dtype that they have. */
+function exportedTensors(base: string, trained: Iterable<TensorSource>) {
+  const weighted = hasWeights(base);
+  const sources = new Map(
+    weighted ? [...rewardTensors(base)].map(([name, place]) => [name, storedSource(name, place)]) : [],
+  );
+  const shapes = weighted ? sources : parameterShapes(base);
+  for (const source of trained) {
+    const found = shapes.get(source.name)?.shape.join();
+    if (found !== source.shape.join() && !(found === undefined && source.name.startsWith("head."))) {
+      throw new VlRewardError(
+        "checkpoint_mismatch",
+        `${base} has "${source.name}" of shape [${found ?? "none"}], training has it of [${source.shape}].`,
+      );
+    }
+    sources.set(source.name, source);
+  }
+  const missing = [...shapes.keys()].filter((name) => !sources.has(name));
+  if (missing.length > 0) {
+    throw new VlRewardError(
+      "checkpoint_mismatch",
+      `${base} has no weights, and training has no ${missing.join(", ")}.`,
+    );
+  }
+  const backbone = [...sources.values()].filter(({ name }) => !name.startsWith("head."));
+  return { backbone, head: headSources(sources) };
+}
+
+/** -> the backbone's parameters by name, as config.json has them */
+function parameterShapes(base: string): ReadonlyMap<string, { readonly shape: readonly number[] }> {
+  const file = path.join(base, "config.json");
+  return new Map(new Qwen25VL(parseConfig(readJson(file), file)).namedParameters());
+}
+
+/**
+ * -> what value_head.safetensors holds: in float32, with a bias, which its readers expect, of 0 where the head has none
+ *
+ * @param sources by the names of the model's parameters
+ */
+export function headSources(sources: ReadonlyMap<string, TensorSource>): TensorSource[] {
+  const weight = sources.get("head.weight");
+  if (!weight) throw new VlRewardError("checkpoint_mismatch", "Neither the base nor training has a reward head.");
+  const bias = sources.get("head.bias") ?? { shape: [1], read: () => zeros([1], "float32") };
+  return [
+    { shape: weight.shape, read: weight.read, name: "v_head.summary.weight", dtype: "float32" },
+    { shape: bias.shape, read: bias.read, name: "v_head.summary.bias", dtype: "float32" },
+  ];
+}
+
+const weightFile = /^(model(-\d+-of-\d+)?\.safetensors(\.index\.json)?|value_head\.safetensors)$/;
+
+/** Moves the files of `stage` into `target`, in place of those of a former export. */
+function exchange(stage: string, target: string): void {
+  const config = "config.json";
+  rmSync(path.join(target, config), { force: true });
+  sync(target);
+  for (const name of readdirSync(target)) {
+    if (weightFile.test(name) || textFiles.includes(name)) rmSync(path.join(target, name));
+  }
+  for (const name of readdirSync(stage)) {
+    if (name !== config) renameSync(path.join(stage, name), path.join(target, name));
+  }
+  sync(target);
+  renameSync(path.join(stage, config), path.join(target, config));
+  rmSync(stage, { recursive: true });
+  sync(target);
+}

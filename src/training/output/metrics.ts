@@ -1,0 +1,270 @@
+/**
+ * @file What a run measures: one line per optimizer step in metrics.jsonl, one per validation in evaluations.jsonl.
+ *
+ * The lines are a stable contract, in snake_case; readers ignore keys that they do not know. A number that is not finite
+ * stands as null, because JSON has no other word for it, and is read back as NaN.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { VlRewardError } from "../../errors.ts";
+import { AppendFile } from "./append-file.ts";
+
+/** One optimizer step. Loss, accuracy and margin are means over its pairs, before the weights change. */
+export interface StepMetrics {
+  readonly stage: string; // its name in the configuration
+  readonly step: number; // from 1, over all stages
+  readonly loss: number;
+  readonly languageLoss?: number; // the part of it that is language modelling, not yet weighted
+  readonly accuracy: number;
+  readonly margin: number; // score of chosen less score of rejected
+  readonly gradNorm: number; // before clipping
+  readonly learningRate: number; // that this step was made with
+  readonly pairs: number; // of this step, as are the next two
+  readonly tokens: number; // of all sequences, a shared prompt counted for each answer
+  readonly seconds: number; // of the step alone, without validation and saving
+}
+
+/** How well pairs are told apart. All means are NaN over no pairs. */
+export interface Accuracy {
+  readonly pairs: number;
+  readonly correct: number;
+  readonly accuracy: number;
+  readonly interval: readonly [low: number, high: number]; // of accuracy, Wilson's at 95%
+  readonly margin: number;
+  readonly loss: number;
+}
+
+/** The validation set after `step` steps. */
+export interface Evaluation {
+  readonly stage: string;
+  readonly step: number;
+  readonly overall: Accuracy;
+  readonly sources: ReadonlyMap<string, Accuracy>; // pairs that name no source count in `overall` alone
+}
+
+export interface PairResult {
+  readonly source: string | undefined;
+  readonly margin: number; // score of chosen less score of rejected
+  readonly loss: number;
+}
+
+/** A pair counts as correct if chosen scores higher: a tie is wrong. Sources keep the order of their first pair. */
+export function summarise(results: readonly PairResult[]): Pick<Evaluation, "overall" | "sources"> {
+  const bySource = new Map<string, PairResult[]>();
+  for (const result of results) {
+    if (result.source === undefined) continue;
+    const pairs = bySource.get(result.source);
+    if (pairs === undefined) bySource.set(result.source, [result]);
+    else pairs.push(result);
+  }
+  return {
+    overall: accuracyOf(results),
+    sources: new Map([...bySource].map(([source, pairs]) => [source, accuracyOf(pairs)])),
+  };
+}
+
+function accuracyOf(results: readonly PairResult[]): Accuracy {
+  const pairs = results.length;
+  const correct = results.filter(({ margin }) => margin > 0).length;
+  const mean = (value: (result: PairResult) => number) => results.reduce((sum, one) => sum + value(one), 0) / pairs;
+  return {
+    pairs,
+    correct,
+    accuracy: correct / pairs,
+    interval: wilsonInterval(correct, pairs),
+    margin: mean(({ margin }) => margin),
+    loss: mean(({ loss }) => loss),
+  };
+}
+
+/** Wilson's score interval at 95% of a share that was seen as `correct` of `pairs`; it stays within 0 and 1. */
+export function wilsonInterval(correct: number, pairs: number): readonly [low: number, high: number] {
+  if (pairs === 0) return [0, 1];
+  const z = 1.959963984540054; // the normal distribution's 97.5% quantile
+  const share = correct / pairs;
+  const scale = 1 + z ** 2 / pairs;
+  const centre = (share + z ** 2 / (2 * pairs)) / scale;
+  const half = (z / scale) * Math.sqrt((share * (1 - share)) / pairs + z ** 2 / (4 * pairs ** 2));
+  return [correct === 0 ? 0 : centre - half, correct === pairs ? 1 : centre + half];
+}
+
+/** -> the one with the highest accuracy, the first of several */
+export function bestEvaluation(evaluations: readonly Evaluation[]): Evaluation | undefined {
+  let best: Evaluation | undefined;
+  for (const one of evaluations) if (one.overall.accuracy > (best?.overall.accuracy ?? -1)) best = one;
+  return best;
+}
+
+/** The two files of an output folder, open for appending. */
+export class MetricsLog {
+  readonly #steps: AppendFile;
+  readonly #evaluations: AppendFile;
+
+  private constructor(steps: AppendFile, evaluations: AppendFile) {
+    this.#steps = steps;
+    this.#evaluations = evaluations;
+  }
+
+  /**
+   * Opens or makes the files. A last line that an interrupted run left unfinished is cut away.
+   *
+   * @param afterStep the step that the run goes on from: lines of later ones are cut away. 0 for a new run: all are.
+   * @throws VlRewardError `output_unwritable`; `input_unreadable` for a damaged line among those to be kept
+   */
+  static open(folder: string, { afterStep }: { readonly afterStep: number }): MetricsLog {
+    const stepsPath = join(folder, stepsFile);
+    const evaluationsPath = join(folder, evaluationsFile);
+    const lastStep = afterStep === 0 ? -1 : afterStep; // a validation may stand at step 0
+    const keptSteps = readLines(stepsPath, stepLine, lastStep);
+    const keptEvaluations = readLines(evaluationsPath, evaluationLine, lastStep);
+    const steps = AppendFile.open(stepsPath, keptSteps.bytes);
+    try {
+      return new MetricsLog(steps, AppendFile.open(evaluationsPath, keptEvaluations.bytes));
+    } catch (error) {
+      steps.close();
+      throw error;
+    }
+  }
+
+  /** Throws VlRewardError `output_unwritable`, as when the disk is full; whole lines remain. */
+  step({ stage, step, loss, languageLoss, accuracy, margin, gradNorm, learningRate, ...counts }: StepMetrics): void {
+    const language = languageLoss === undefined ? {} : { language_loss: languageLoss };
+    const rates = { grad_norm: gradNorm, learning_rate: learningRate };
+    const { pairs, tokens, seconds } = counts;
+    this.#steps.append(
+      jsonLine({ stage, step, loss, ...language, accuracy, margin, ...rates, pairs, tokens, seconds }),
+    );
+  }
+
+  /** Throws as `step` does. */
+  evaluation({ stage, step, overall, sources }: Evaluation): void {
+    const bySource = [...sources].map(([source, accuracy]) => ({ source, ...accuracy }));
+    this.#evaluations.append(jsonLine({ stage, step, ...overall, sources: bySource }));
+  }
+
+  /** Brings all lines to the disk, as before a saved state that continues from them. Throws `output_unwritable`. */
+  sync(): void {
+    this.#steps.sync();
+    this.#evaluations.sync();
+  }
+
+  close(): void {
+    this.#steps.close();
+    this.#evaluations.close();
+  }
+}
+
+/** @throws VlRewardError `input_unreadable` for a damaged line; an unfinished last one is left out */
+export function readSteps(folder: string): readonly StepMetrics[] {
+  return readLines(join(folder, stepsFile), stepLine, Number.POSITIVE_INFINITY).lines;
+}
+
+/** @throws VlRewardError `input_unreadable` for a damaged line; an unfinished last one is left out */
+export function readEvaluations(folder: string): readonly Evaluation[] {
+  return readLines(join(folder, evaluationsFile), evaluationLine, Number.POSITIVE_INFINITY).lines;
+}
+
+const stepsFile = "metrics.jsonl";
+const evaluationsFile = "evaluations.jsonl";
+
+const measured = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? Number.NaN);
+const count = z.int().nonnegative();
+
+const stepLine = z
+  .object({
+    stage: z.string(),
+    step: z.int().positive(),
+    loss: measured,
+    language_loss: measured.optional(),
+    accuracy: measured,
+    margin: measured,
+    grad_norm: measured,
+    learning_rate: measured,
+    pairs: count,
+    tokens: count,
+    seconds: measured,
+  })
+  .transform(
+    ({ grad_norm, learning_rate, language_loss, ...rest }): StepMetrics => ({
+      ...rest,
+      ...(language_loss !== undefined && { languageLoss: language_loss }),
+      gradNorm: grad_norm,
+      learningRate: learning_rate,
+    }),
+  );
+
+const accuracyFields = {
+  pairs: count,
+  correct: count,
+  accuracy: measured,
+  interval: z.tuple([z.number(), z.number()]),
+  margin: measured,
+  loss: measured,
+};
+
+const evaluationLine = z
+  .object({
+    stage: z.string(),
+    step: count, // 0: before the first step
+    ...accuracyFields,
+    sources: z.array(z.object({ source: z.string(), ...accuracyFields })),
+  })
+  .transform(
+    ({ stage, step, sources, ...overall }): Evaluation => ({
+      stage,
+      step,
+      overall,
+      sources: new Map(sources.map(({ source, ...accuracy }) => [source, accuracy])),
+    }),
+  );
+
+function jsonLine(value: object): Buffer {
+  return Buffer.from(`${JSON.stringify(value)}\n`, "utf8");
+}
+
+/** -> the lines up to `lastStep` and the bytes that they take at the file's start; none of a file that is not there */
+function readLines<Line extends { readonly step: number }>(
+  path: string,
+  schema: z.ZodType<Line>,
+  lastStep: number,
+): { readonly lines: readonly Line[]; readonly bytes: number } {
+  const content = readIfThere(path);
+  const lines: Line[] = [];
+  let start = 0;
+  for (let end = content.indexOf(0x0a); end !== -1; end = content.indexOf(0x0a, start)) {
+    const line = parseLine(content.toString("utf8", start, end), schema);
+    if (line === undefined) {
+      throw new VlRewardError(
+        "input_unreadable",
+        `${path}, line ${lines.length + 1}: expected the JSON of one step, as this run wrote it; the file is damaged. ` +
+          "Put it right or move it away.",
+      );
+    }
+    if (line.step > lastStep) break;
+    lines.push(line);
+    start = end + 1;
+  }
+  return { lines, bytes: start };
+}
+
+function parseLine<Line>(text: string, schema: z.ZodType<Line>): Line | undefined {
+  try {
+    return schema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+function readIfThere(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return Buffer.alloc(0);
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new VlRewardError("input_unreadable", `${path} cannot be read: ${message}.`, { cause });
+  }
+}

@@ -1,0 +1,78 @@
+/** @file Low-rank updates on a model: which linear layers get them, and the weights that come of them. */
+import type { TensorSource } from "../../checkpoint/save.ts";
+import { VlRewardError } from "../../errors.ts";
+import type { Qwen25VL } from "../../models/qwen2_5_vl/model.ts";
+import {
+  attachLora,
+  type Linear,
+  type LoraOptions,
+  type LowRankUpdate,
+  namedLinears,
+  type Placement,
+} from "../../nn/index.ts";
+import { Generator } from "../../torch/index.ts";
+import { patternTest, updateName } from "./trainable.ts";
+
+const parts: Readonly<Record<string, (name: string) => boolean>> = {
+  decoder: (name) => name.startsWith("model."),
+  vision: (name) => name.startsWith("visual.blocks."),
+};
+
+/**
+ * -> the linear layers that `targets` name, in the model's order: parts (`decoder`, `vision`: its blocks), PEFT's names for
+ * the decoder's layers (`q_proj`), or patterns over whole names (`visual.*.qkv`). Throws `config_invalid` for one that
+ * fits nothing.
+ */
+export function loraTargets(backbone: Qwen25VL, targets: readonly string[]): Map<string, Linear> {
+  const all = [...namedLinears(backbone)];
+  const chosen = new Set<string>();
+  for (const target of targets) {
+    const fits = parts[target] ?? patternTest(/[.*]/.test(target) ? target : `model.*.${target}`);
+    const names = all.map(([name]) => name).filter(fits);
+    if (names.length === 0) {
+      const last = [...new Set(all.map(([name]) => name).filter((name) => name.startsWith("model.")))];
+      const known = [...new Set(last.map((name) => name.slice(name.lastIndexOf(".") + 1)))].join(", ");
+      throw new VlRewardError(
+        "config_invalid",
+        `lora.targets: ${JSON.stringify(target)} fits no linear layer. Expected decoder, vision, one of the decoder's ` +
+          `${known}, or a pattern such as visual.*.qkv.`,
+      );
+    }
+    for (const name of names) chosen.add(name);
+  }
+  return new Map(all.filter(([name]) => chosen.has(name)));
+}
+
+/** Gives the layers that `targets` name updates which change nothing yet. `seed` is from 0 to 2^53 - 1. */
+export function addLora(
+  backbone: Qwen25VL,
+  { targets, ...options }: LoraOptions & { readonly targets: readonly string[] },
+  place: Placement,
+  seed: number,
+): LowRankUpdate[] {
+  using generator = new Generator(seed);
+  const updates = attachLora(loraTargets(backbone, targets).values(), options);
+  for (const update of updates) update.initialise(generator, place);
+  return updates;
+}
+
+/**
+ * -> what training changed, with the weights that updates make in place of the updates: as an export wants it.
+ *
+ * @param trained read once each, as they are written
+ */
+export function withMergedUpdates(backbone: Qwen25VL, trained: Iterable<TensorSource>): TensorSource[] {
+  const sources = new Map([...trained].map((source) => [source.name, source]));
+  const layers = new Map(namedLinears(backbone));
+  return [...sources.values()].flatMap((source) => {
+    const [, name, matrix] = updateName.exec(source.name) ?? [];
+    if (name === undefined) return [source];
+    if (matrix === "b") return [];
+    const layer = layers.get(name);
+    const b = sources.get(`${name}.lora.b`);
+    if (!layer?.lora || !b) throw new VlRewardError("internal_error", `${name} has no whole low-rank update.`);
+    const { lora, weight } = layer;
+    const read = () => lora.merged(weight.stored, source.read(), b.read());
+    return [{ name: `${name}.weight`, shape: weight.shape, dtype: "float32" as const, read }];
+  });
+}

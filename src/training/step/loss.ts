@@ -1,0 +1,85 @@
+/** @file The pairwise loss (Bradley and Terry; Skywork-VL Reward, arXiv 2505.07263, section 3.2). */
+import {
+  add,
+  indexSelect,
+  logSigmoid,
+  mul,
+  mulScalar,
+  neg,
+  sub,
+  sum,
+  type Tensor,
+  tensorFrom,
+} from "../../torch/index.ts";
+
+/** A pair among the answers whose rewards stand side by side. */
+export interface RewardPair {
+  readonly chosen: number; // index of its reward
+  readonly rejected: number;
+  /** By how much the chosen answer should win; 0 where nothing is known. */
+  readonly margin: number;
+  /** Of the pair's loss. */
+  readonly weight: number;
+}
+
+export interface PairwiseLossOptions {
+  /** Draws the sum of a pair's rewards to 0 (Eisenstein et al., arXiv 2312.09244; TRL's center_rewards_coefficient). */
+  readonly centerRewardsCoefficient: number;
+}
+
+/**
+ * The sum over pairs of weight * (-log sigmoid(chosen - rejected - margin) + coefficient * (chosen + rejected)^2).
+ *
+ * @param rewards [answers] float32
+ * @returns a scalar
+ */
+export function pairwiseLoss(
+  rewards: Tensor,
+  pairs: readonly RewardPair[],
+  { centerRewardsCoefficient }: PairwiseLossOptions,
+): Tensor {
+  const column = (values: readonly number[], dtype: "float32" | "int32"): Tensor =>
+    dtype === "int32"
+      ? tensorFrom(Int32Array.from(values), [values.length], dtype, rewards.device)
+      : tensorFrom(Float32Array.from(values), [values.length], dtype, rewards.device);
+  const rewardsOf = (side: "chosen" | "rejected"): Tensor =>
+    indexSelect(
+      rewards,
+      0,
+      column(
+        pairs.map((pair) => pair[side]),
+        "int32",
+      ),
+    );
+  const [chosen, rejected] = [rewardsOf("chosen"), rewardsOf("rejected")];
+  const margins = column(
+    pairs.map(({ margin }) => margin),
+    "float32",
+  );
+  let losses = neg(logSigmoid(sub(sub(chosen, rejected), margins)));
+  if (centerRewardsCoefficient > 0) {
+    const total = add(chosen, rejected);
+    losses = add(losses, mulScalar(mul(total, total), centerRewardsCoefficient));
+  }
+  return sum(
+    mul(
+      losses,
+      column(
+        pairs.map(({ weight }) => weight),
+        "float32",
+      ),
+    ),
+  );
+}
+
+/** The loss of one pair, not weighted, in double precision: what the sum above is made of. */
+export function pairLoss(
+  chosen: number,
+  rejected: number,
+  margin: number,
+  { centerRewardsCoefficient }: PairwiseLossOptions,
+): number {
+  const lead = chosen - rejected - margin;
+  const missed = lead > 0 ? Math.log1p(Math.exp(-lead)) : Math.log1p(Math.exp(lead)) - lead; // -log sigmoid(lead)
+  return missed + centerRewardsCoefficient * (chosen + rejected) ** 2;
+}

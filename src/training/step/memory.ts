@@ -1,0 +1,47 @@
+/** @file What a training pass may hold: how many tokens go through the model at once, and whether layers are kept. */
+import type { Qwen25VLConfig } from "../../models/qwen2_5_vl/config.ts";
+
+export interface TrainingMemory {
+  readonly tokenBudget: number;
+  readonly checkpointing: boolean;
+  /** For pictures that do not change while training. */
+  readonly featureCache: number;
+}
+
+/** More tokens in a stream make nothing faster on a CPU; fewer than `fewest` waste it. */
+const tokens = { fewest: 512, most: 4096 };
+
+/**
+ * Layers are kept as long as a stream of `tokens.most` fits in half of the memory with them; with checkpointing as many
+ * tokens as fit.
+ *
+ * @param bytes that are free once weights, gradients and the optimizer's state are there
+ * @param asked what the configuration settles
+ */
+export function planTrainingMemory(
+  config: Qwen25VLConfig,
+  bytesPerElement: number,
+  bytes: number,
+  asked: { tokenBudget?: number | undefined; checkpointing: boolean | "auto" },
+): TrainingMemory {
+  const half = bytes / 2;
+  const { kept, checkpointed } = tokenBytes(config, bytesPerElement);
+  const wanted = asked.tokenBudget ?? tokens.most;
+  const checkpointing = asked.checkpointing === "auto" ? wanted * kept > half : asked.checkpointing;
+  const fitting = Math.floor(half / (checkpointing ? checkpointed : kept) / 256) * 256;
+  return {
+    tokenBudget: asked.tokenBudget ?? Math.max(tokens.fewest, Math.min(tokens.most, fitting)),
+    checkpointing,
+    featureCache: Math.floor(bytes / 4),
+  };
+}
+
+/** What the graph holds for a token: of all layers, or of one and every layer's input. */
+function tokenBytes({ text }: Qwen25VLConfig, width: number): { kept: number; checkpointed: number } {
+  const { hiddenSize, intermediateSize, layers } = text;
+  const keyValue = (hiddenSize / text.heads) * text.keyValueHeads;
+  const attention = 12 * hiddenSize + 8 * keyValue; // norm, queries, their rotation, padded and joined copies, output
+  const mlp = 2 * hiddenSize + 4 * intermediateSize; // norm, gate, its activation, up, product
+  const layer = width * (attention + mlp);
+  return { kept: layers * layer, checkpointed: 2 * layer + layers * width * hiddenSize };
+}

@@ -1,0 +1,59 @@
+/** @file Which weights are trained: parts of the model by name, or patterns over the names that a checkpoint has. */
+import { VlRewardError } from "../../errors.ts";
+import type { Parameter } from "../../nn/index.ts";
+import type { TrainedVision } from "./vision-features.ts";
+
+const merger = /^visual\.merger\./;
+
+/** `decoder` is the embedding, the layers and the final norm. The language model's own head is never trained. */
+const parts: Readonly<Record<string, (name: string) => boolean>> = {
+  vision: (name) => name.startsWith("visual.") && !merger.test(name),
+  merger: (name) => merger.test(name),
+  decoder: (name) => name.startsWith("model."),
+  head: (name) => name.startsWith("head."),
+};
+
+/**
+ * -> the parameters that `train` names, in the model's order. A pattern is a whole name or the beginning of one up to a dot,
+ * with `*` for anything. Throws `config_invalid` for one that fits nothing.
+ *
+ * @param lora whether low-rank updates stand in for the decoder's and the vision tower's own weights
+ */
+export function trainedParameters(
+  parameters: Iterable<readonly [string, Parameter]>,
+  train: readonly string[],
+  lora: boolean,
+): Map<string, Parameter> {
+  const all = [...parameters];
+  const chosen = new Set<string>();
+  for (const entry of train) {
+    const fits = parts[entry] ?? patternTest(entry);
+    const names = all.map(([name]) => name).filter(fits);
+    if (names.length === 0) {
+      throw new VlRewardError(
+        "config_invalid",
+        `train: ${JSON.stringify(entry)} fits no weight of the model. Names are like ${all.at(0)?.[0]} and ${all.at(-1)?.[0]}.`,
+      );
+    }
+    if (lora && (entry === "decoder" || entry === "vision")) continue;
+    for (const name of names) chosen.add(name);
+  }
+  for (const [name] of all) if (updateName.test(name)) chosen.add(name);
+  return new Map(all.filter(([name]) => chosen.has(name)));
+}
+
+/** The names of a low-rank update's two matrices among the model's parameters. */
+export const updateName = /^(.+)\.lora\.([ab])$/;
+
+/** How much of the vision tower is among these names. */
+export function trainedVision(names: Iterable<string>): TrainedVision {
+  const visual = [...names].filter((name) => name.startsWith("visual."));
+  if (visual.length === 0) return "nothing";
+  return visual.every((name) => merger.test(name)) ? "merger" : "tower";
+}
+
+export function patternTest(pattern: string): (name: string) => boolean {
+  const escaped = pattern.split("*").map((text) => text.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
+  const expression = new RegExp(`^${escaped.join(".*")}(\\..*)?$`);
+  return (name) => expression.test(name);
+}
