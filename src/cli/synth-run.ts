@@ -25,10 +25,11 @@ const [wrongOfPreference, wrongOfRecord] = [3, 7];
 /** @throws VlRewardError `output_unwritable`, also for a folder that is not empty */
 export function writeSyntheticRecords(out: string, { count, ...spec }: SynthRun): void {
   try {
-    mkdirSync(join(out, "pictures"), { recursive: true });
-    if (readdirSync(out).length > 1 || readdirSync(join(out, "pictures")).length > 0) {
+    mkdirSync(out, { recursive: true });
+    if (readdirSync(out).length > 0) {
       throw new VlRewardError("output_unwritable", `${out} is not empty; name a new folder.`);
     }
+    mkdirSync(join(out, "pictures"));
     for (let index = 0; index < count; index++) writeDocument(out, { ...spec, index });
   } catch (error) {
     throw isSystemError(error) ? unwritable(out, error) : error;

@@ -71,7 +71,7 @@ describe("what can be learnt from questions and answers alone, without pictures"
 
   test.each(pictured)("%s: nothing, right answers cannot be told from wrong ones", (category) => {
     const accuracy = blindAccuracyOf(category);
-    console.log("ACC", category, accuracy);
+
     expect(accuracy).toBeGreaterThan(47);
     expect(accuracy).toBeLessThan(53);
   });

@@ -129,7 +129,7 @@ const truths: Record<string, (facts: Facts, question: string, answer: string) =>
   },
   "on-topic": (_, question, answer) => {
     const topic = need(question.match(/about (\w+)/)?.[1], question);
-    return answer.toLowerCase().includes(topic === "bread" ? "bread" : topic.replace(/s$/, ""));
+    return new RegExp(`\\b${topic.replace(/s$/, "")}s?\\b`, "i").test(answer);
   },
   copy: (_, question, answer) => question.endsWith(`: ${answer}`),
 };
