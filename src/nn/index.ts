@@ -8,5 +8,6 @@ export { type LoraOptions, LowRankUpdate } from "./lora.ts";
 export { Module } from "./module.ts";
 export { Converter, Parameter, type Placement, placement } from "./parameter.ts";
 export { inverseFrequencies, type Rotation, rotate, rotation } from "./rope.ts";
+export { RowGradients } from "./row-gradients.ts";
 export { steadyRows } from "./rows.ts";
 export { type LayerRunner, runLayers } from "./stack.ts";

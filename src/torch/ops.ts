@@ -83,6 +83,9 @@ export const select = op("aten::select.int(Tensor(a) self, int dim, SymInt index
 export const cat = op("aten::cat(Tensor[] tensors, int dim=0) -> Tensor");
 export const stack = op("aten::stack(Tensor[] tensors, int dim=0) -> Tensor");
 export const indexSelect = op("aten::index_select(Tensor self, int dim, Tensor index) -> Tensor");
+export const indexAddInto = op(
+  "aten::index_add_(Tensor(a!) self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor(a!)",
+);
 export const indexCopy = op("aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor");
 
 // Making and converting.

@@ -59,7 +59,7 @@ function blindAccuracy(known: readonly Pair[], unknown: readonly Pair[], passes:
 }
 
 const blindAccuracyOf = (category: Category, split: Split = "held-out") =>
-  blindAccuracy(pairsOf(category, "train", 20_000), pairsOf(category, split, 5_000), 2);
+  blindAccuracy(pairsOf(category, "train", 20_000), pairsOf(category, split, 15_000), 2);
 
 describe("what can be learnt from questions and answers alone, without pictures", () => {
   const pictured: readonly Category[] = [

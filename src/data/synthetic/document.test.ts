@@ -80,7 +80,7 @@ describe("weights", () => {
       counts[first?.category ?? ""] = (counts[first?.category ?? ""] ?? 0) + 1;
     }
     expect(Object.keys(counts).sort()).toEqual(["sum", "where"]);
-    expect(Math.abs((counts["where"] ?? 0) - 4500)).toBeLessThan(4 * Math.sqrt(6000 * 0.75 * 0.25));
+    expect(Math.abs((counts.where ?? 0) - 4500)).toBeLessThan(4 * Math.sqrt(6000 * 0.75 * 0.25));
   });
 
   test.each(Object.values(categories).flat())(

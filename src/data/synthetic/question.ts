@@ -133,11 +133,3 @@ export function editsOf<Fact>(
 /** The numbers from `low` to `high`. */
 export const range = (low: number, high: number): number[] =>
   Array.from({ length: high - low + 1 }, (_, index) => low + index);
-
-/** Exchanges two elements. */
-export function exchanged<Value>(values: readonly Value[], a: number, b: number): Value[] {
-  return values.map((value, index) => values[index === a ? b : index === b ? a : index] ?? value);
-}
-
-/** The question again as a sentence's subject: "The circle". */
-export const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);

@@ -1,5 +1,5 @@
 /** @file Qwen2.5-VL: the vision tower and the decoder, from tokens and patches to hidden states. */
-import { Module } from "../../nn/index.ts";
+import { type Embedding, Module } from "../../nn/index.ts";
 import { indexCopy, type Tensor, tensorFrom, toDtype } from "../../torch/index.ts";
 import type { Qwen25VLConfig } from "./config.ts";
 import { LanguageModel } from "./language.ts";
@@ -22,10 +22,18 @@ export class Qwen25VL extends Module {
     this.model = new LanguageModel(config.text);
   }
 
-  /** -> the decoder's input [tokens, hidden]: embedded tokens with the features [visual tokens, hidden] in place */
-  embed({ ids, visualPlaces }: Pick<Sequence, "ids" | "visualPlaces">, features: Tensor | undefined): Tensor {
+  /**
+   * -> the decoder's input [tokens, hidden]: embedded tokens with the features [visual tokens, hidden] in place
+   *
+   * @param lookUp how rows of the embedding are read
+   */
+  embed(
+    { ids, visualPlaces }: Pick<Sequence, "ids" | "visualPlaces">,
+    features: Tensor | undefined,
+    lookUp = (embedding: Embedding, rows: Tensor): Tensor => embedding.forward(rows),
+  ): Tensor {
     const device = this.model.norm.weight.stored.device;
-    const tokens = this.model.embedTokens.forward(tensorFrom(ids, [ids.length], "int32", device));
+    const tokens = lookUp(this.model.embedTokens, tensorFrom(ids, [ids.length], "int32", device));
     if (!features) return tokens;
     const places = tensorFrom(BigInt64Array.from(visualPlaces, BigInt), [visualPlaces.length], "int64", device);
     return indexCopy(tokens, 0, places, toDtype(features, tokens.dtype));

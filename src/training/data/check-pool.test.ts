@@ -10,7 +10,8 @@ const root = path.join(import.meta.dirname, "../../..");
 const parity = path.join(root, "test/fixtures/parity");
 
 // Threads run what is built.
-const built = (name: string): Promise<unknown> => import(pathToFileURL(path.join(root, "dist/training/data", name)).href);
+const built = (name: string): Promise<unknown> =>
+  import(pathToFileURL(path.join(root, "dist/training/data", name)).href);
 const { CheckPool } = (await built("check-pool.js")) as typeof import("./check-pool.ts");
 const builtCheck = (await built("file-check.js")) as typeof import("./file-check.ts");
 

@@ -5,7 +5,7 @@
  */
 import type { GroupPrompt, Visual } from "../../models/qwen2_5_vl/processor.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
-import { Checkpointing, type LayerRunner, type LowRankUpdate, runLayers } from "../../nn/index.ts";
+import { Checkpointing, type LayerRunner, type LowRankUpdate, RowGradients, runLayers } from "../../nn/index.ts";
 import {
   add,
   backward,
@@ -101,8 +101,10 @@ export class GroupedPass {
       this.#dropFrom((seed + number++) % 2 ** 32);
       const checkpointing = this.#options.checkpointing ? new Checkpointing() : undefined;
       const run = checkpointing?.run ?? runLayers;
+      const rows = new RowGradients();
       const wanted = objective.language > 0 ? "all" : "ends";
-      const hidden = stream.forward(this.#features(stream.visuals, run), run, wanted);
+      const how = { run, lookUp: rows.lookUp };
+      const hidden = stream.forward(this.#features(stream.visuals, run), how, wanted);
       const losses: Tensor[] = [];
       if (objective.pairwise > 0) {
         const values = this.#model.head.forward(this.#dropped(hidden.ends, generator));
@@ -119,6 +121,7 @@ export class GroupedPass {
       }
       backward(losses.reduce((sum, loss) => add(sum, loss)));
       checkpointing?.backward();
+      rows.collect();
     });
     return { ...sums, rewards };
   }
@@ -128,7 +131,8 @@ export class GroupedPass {
     this.#dropFrom(undefined);
     return noGrad(() =>
       this.#run(prepared, (stream, read) => {
-        const { ends } = stream.forward(this.#features(stream.visuals, runLayers), runLayers, "ends");
+        const how = { run: runLayers, lookUp: new RowGradients().lookUp };
+        const { ends } = stream.forward(this.#features(stream.visuals, runLayers), how, "ends");
         read(this.#model.head.forward(ends));
       }),
     );

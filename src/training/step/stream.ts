@@ -6,7 +6,7 @@
 import type { GroupPrompt, Visual } from "../../models/qwen2_5_vl/processor.ts";
 import { TreeAttention } from "../../models/qwen2_5_vl/tree-attention.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
-import type { LayerRunner } from "../../nn/index.ts";
+import type { LayerRunner, RowGradients } from "../../nn/index.ts";
 import { layOut } from "../../reward/layout.ts";
 import { inBatches, mergeGroups, type Piece, type PromptWork } from "../../reward/plan.ts";
 import { indexSelect, type Tensor, tensorFrom } from "../../torch/index.ts";
@@ -25,7 +25,13 @@ export interface Stream {
   /** Pictures and videos in the order in which they stand. */
   readonly visuals: readonly Visual[];
   /** -> hidden states after the final norm, as `read` says */
-  forward(features: Tensor | undefined, run: LayerRunner, read: "ends" | "all"): Hidden;
+  forward(features: Tensor | undefined, how: Recording, read: "ends" | "all"): Hidden;
+}
+
+/** How a pass records what its backward pass needs. */
+export interface Recording {
+  readonly run: LayerRunner;
+  readonly lookUp: RowGradients["lookUp"];
 }
 
 export interface Hidden {
@@ -100,9 +106,9 @@ function treeStream(
   return {
     members: documents.flatMap(({ members }) => members),
     visuals,
-    forward: (features, run) => {
+    forward: (features, { run, lookUp }) => {
       const { backbone } = model;
-      const x = backbone.embed({ ids, visualPlaces }, features);
+      const x = backbone.embed({ ids, visualPlaces }, features, lookUp);
       const attention = new TreeAttention(trees, model);
       const all = backbone.model.forwardAll(x, positions, (_, q, k, v) => attention.attend(q, k, v), run);
       return {
@@ -155,9 +161,9 @@ function groupStream(model: RewardModel, works: readonly PromptWork[], groupOf: 
   return {
     members: members.map(({ group, branch }) => ({ group: groupOf(group), branch })),
     visuals: stream.features.flatMap(({ visuals }) => visuals),
-    forward: (features, run, read) => {
+    forward: (features, { run, lookUp }, read) => {
       const { backbone } = model;
-      const x = backbone.embed(stream, features);
+      const x = backbone.embed(stream, features, lookUp);
       const attention = backbone.model.attention(stream.groups, model);
       const rows = ownRow.flatMap((row) => branches[row]?.rows ?? []);
       if (read === "all") {
