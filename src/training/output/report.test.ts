@@ -222,3 +222,18 @@ describe("the report", () => {
     expect(page).not.toMatch(/NaN|Infinity|undefined/);
   });
 });
+
+it("shows language modelling where some steps have it, and draws nothing where a step has no number", () => {
+  const titles = (steps: readonly StepMetrics[]): { titles: string[]; page: string } => {
+    const page = reportPage({ ...empty, steps });
+    return { titles: named(elementsOf(page), "figcaption").map(textOf), page };
+  };
+  const plain = stepsOf(40);
+  expect(titles(plain).titles.some((title) => title.includes("Language modelling"))).toBe(false);
+  const mixed = plain.map((step, i) =>
+    i < 20 ? { ...step, languageLoss: 2 - i / 20, accuracy: Number.NaN, margin: Number.NaN } : step,
+  );
+  const { titles: found, page } = titles(mixed);
+  expect(found.some((title) => title.includes("Language modelling"))).toBe(true);
+  expect(page).not.toContain("NaN");
+});

@@ -77,6 +77,18 @@ function stageSpans(steps: readonly StepMetrics[], evaluations: readonly Evaluat
   return spans;
 }
 
+/** Of the steps that have language modelling among their losses. */
+function languageCurve(steps: readonly StepMetrics[]): Curve {
+  return {
+    title: "Language modelling",
+    about: "cross-entropy of the chosen answers, mean over the tokens of each",
+    points: steps.map(({ step, languageLoss = Number.NaN }) => ({ x: step, y: languageLoss })),
+    marks: [],
+    scale: "linear",
+    smoothed: true,
+  };
+}
+
 function curves(steps: readonly StepMetrics[], evaluations: readonly Evaluation[]): Curve[] {
   const points = (value: (step: StepMetrics) => number) => steps.map((step) => ({ x: step.step, y: value(step) }));
   const marks = (value: (accuracy: Accuracy) => number) =>
@@ -90,6 +102,7 @@ function curves(steps: readonly StepMetrics[], evaluations: readonly Evaluation[
       scale: "linear",
       smoothed: true,
     },
+    ...(steps.some(({ languageLoss }) => languageLoss !== undefined) ? [languageCurve(steps)] : []),
     {
       title: "Accuracy",
       about: "share of pairs whose chosen answer scores higher",
