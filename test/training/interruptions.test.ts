@@ -1,13 +1,14 @@
 /** @file What becomes of a run that is killed, interrupted, or meets something that it cannot use: no work is lost. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { root, run, start } from "../cli/command.ts";
+import { runsIn } from "./runs.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-interruptions-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
@@ -44,28 +45,16 @@ function configuration(name: string, { data = pairs, learningRate = 3e-4, keys =
 const outputOf = (name: string, file: string): Buffer => readFileSync(path.join(folder, name, file));
 const weights = ["model.safetensors", "value_head.safetensors"];
 
+const { linesOf, stepsIn, until } = runsIn(folder);
+
 /** The lines of a run, without what is different every time. */
-function linesOf(name: string, file: string): unknown[] {
-  const lines = readFileSync(path.join(folder, name, file), "utf8")
-    .trim()
-    .split("\n");
-  return lines.map((line) => ({ ...JSON.parse(line), seconds: 0 }));
-}
-
-const stepsIn = (name: string): number => {
-  const file = path.join(folder, name, "metrics.jsonl");
-  return existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0;
-};
-
-/** Waits until a run has made this many steps. */
-async function until(name: string, count: number): Promise<void> {
-  while (stepsIn(name) < count) await sleep(5);
-}
+const timelessLines = (name: string, file: string): unknown[] =>
+  linesOf<object>(name, file).map((line) => ({ ...line, seconds: 0 }));
 
 function expectSameEnd(name: string): void {
   for (const file of weights) expect(outputOf(name, file).equals(outputOf("whole", file)), file).toBe(true);
-  expect(linesOf(name, "metrics.jsonl")).toEqual(linesOf("whole", "metrics.jsonl"));
-  expect(linesOf(name, "evaluations.jsonl")).toEqual(linesOf("whole", "evaluations.jsonl"));
+  expect(timelessLines(name, "metrics.jsonl")).toEqual(timelessLines("whole", "metrics.jsonl"));
+  expect(timelessLines(name, "evaluations.jsonl")).toEqual(timelessLines("whole", "evaluations.jsonl"));
 }
 
 beforeAll(async () => {
@@ -178,8 +167,8 @@ describe("a record that turns out to be unusable in the middle", () => {
     ];
     writeFileSync(path.join(folder, "third.jsonl"), `${lines[2]}\n`);
     await run(["train", configuration("alone", { keys: { ...keys, stages: alone } })]);
-    const [, skipped] = linesOf("skipped", "metrics.jsonl") as { loss: number; grad_norm: number; pairs: number }[];
-    const [, expected] = linesOf("alone", "metrics.jsonl") as { loss: number; grad_norm: number; pairs: number }[];
+    const [, skipped] = linesOf<{ loss: number; grad_norm: number; pairs: number }>("skipped");
+    const [, expected] = linesOf<{ loss: number; grad_norm: number; pairs: number }>("alone");
     expect(skipped?.pairs).toBe(1);
     expect(skipped?.loss).toBeCloseTo(expected?.loss ?? Number.NaN, 5);
     expect((skipped?.grad_norm ?? 0) / (expected?.grad_norm ?? 1)).toBeCloseTo(1, 5);

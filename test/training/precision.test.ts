@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import { run } from "../cli/command.ts";
+import { runsIn } from "./runs.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-precision-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
@@ -31,12 +32,7 @@ interface Line {
   readonly accuracy: number;
 }
 
-function linesOf(name: string, file: string): Line[] {
-  const lines = readFileSync(path.join(folder, name, file), "utf8")
-    .trim()
-    .split("\n");
-  return lines.map((line) => JSON.parse(line));
-}
+const { linesOf } = runsIn(folder);
 
 /** The mean margin that the finished checkpoint gives. */
 async function scoredMargin(name: string, ...flags: readonly string[]): Promise<number> {
@@ -57,13 +53,13 @@ describe("bfloat16", () => {
 
   it("with float32 masters, losses follow float32's within its precision", async () => {
     expect(await run(["train", configuration("masters", { dtype: "bfloat16" })])).toMatchObject({ code: 0 });
-    for (const [index, { loss }] of linesOf("masters", "metrics.jsonl").entries()) {
+    for (const [index, { loss }] of linesOf<Line>("masters", "metrics.jsonl").entries()) {
       const expected: Line = JSON.parse(reference[index] ?? "");
       expect(Math.abs(loss - expected.loss), `step ${index + 1}`).toBeLessThan(0.05); // a score is off by as much
     }
     const stored = readSafetensorsHeader(path.join(folder, "masters/model.safetensors"));
     expect(new Set([...stored.values()].map(({ dtype }) => dtype))).toEqual(new Set(["bfloat16"]));
-    const [{ margin = Number.NaN } = {}] = linesOf("masters", "evaluations.jsonl");
+    const [{ margin = Number.NaN } = {}] = linesOf<Line>("masters", "evaluations.jsonl");
     expect(await scoredMargin("masters", "--dtype", "bfloat16")).toBeCloseTo(margin, 1);
   });
 
@@ -74,7 +70,7 @@ describe("bfloat16", () => {
       checkpoints: { every_steps: 2 },
     });
     expect(await run(["train", config])).toMatchObject({ code: 0 });
-    const [first, ...rest] = linesOf("plain", "metrics.jsonl");
+    const [first, ...rest] = linesOf<Line>("plain", "metrics.jsonl");
     expect(rest.at(-1)?.loss).toBeLessThan(first?.loss ?? 0);
     const weights = () => readFileSync(path.join(folder, "plain/model.safetensors"));
     const whole = weights();
@@ -91,7 +87,7 @@ describe("LoRA", () => {
   it("merged into the finished checkpoint it gives the rewards of the unmerged model to 1e-5", async () => {
     const keys = { lora, train: ["merger", "head"], activation_checkpointing: true, save_dtype: "float32" };
     expect(await run(["train", configuration("lora", keys)])).toMatchObject({ code: 0 });
-    const [{ margin = Number.NaN } = {}] = linesOf("lora", "evaluations.jsonl");
+    const [{ margin = Number.NaN } = {}] = linesOf<Line>("lora", "evaluations.jsonl");
     expect(Math.abs(margin)).toBeGreaterThan(0.1);
     expect(Math.abs((await scoredMargin("lora")) - margin)).toBeLessThan(1e-5 * Math.max(1, Math.abs(margin)));
     for (const file of ["adapter_config.json", "adapter_model.safetensors", "value_head.safetensors"]) {

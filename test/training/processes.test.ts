@@ -1,14 +1,14 @@
 /** @file One run over several processes: the numbers of one process, and nobody left waiting when one of them ends. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { root, run, start } from "../cli/command.ts";
+import { runsIn } from "./runs.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-processes-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
@@ -39,26 +39,11 @@ interface Line {
   readonly tokens: number;
 }
 
-function linesOf(name: string, file = "metrics.jsonl"): Line[] {
-  const text = readFileSync(path.join(folder, name, file), "utf8");
-  return text
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-}
-
-const stepsIn = (name: string): number => {
-  const file = path.join(folder, name, "metrics.jsonl");
-  return existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0;
-};
-
-async function until(name: string, count: number): Promise<void> {
-  while (stepsIn(name) < count) await sleep(10);
-}
+const { linesOf, stepsIn, until } = runsIn(folder);
 
 function expectLikeOne(name: string): void {
   for (const file of ["metrics.jsonl", "evaluations.jsonl"]) {
-    const [found, expected] = [linesOf(name, file), linesOf("one", file)];
+    const [found, expected] = [linesOf<Line>(name, file), linesOf<Line>("one", file)];
     expect(found.length).toBe(expected.length);
     for (const [index, line] of expected.entries()) {
       expect(Math.abs((found[index]?.loss ?? 9) / line.loss - 1), `${file}, loss ${index}`).toBeLessThan(1e-4);
