@@ -15,79 +15,51 @@ import {
   type Prompt,
   type ToPrepare,
 } from "../../reward/thread-messages.ts";
-
-interface Pending {
-  readonly resolve: (prompt: GroupPrompt) => void;
-  readonly reject: (error: Error) => void;
-  readonly thread: PrepareThread;
-}
-
-interface PrepareThread {
-  readonly worker: Worker;
-  underWay: number;
-}
+import { RequestPool } from "./request-pool.ts";
 
 export class PreparePool {
-  readonly #threads: readonly PrepareThread[];
-  readonly #pending = new Map<number, Pending>();
-  #nextId = 0;
+  readonly #pool: RequestPool<GroupPrompt>;
 
   /** @param folder the checkpoint whose processor prepares */
   constructor(folder: string, pixelLimits: PixelLimits, options: { threads: number; pictureBytes: number }) {
-    this.#threads = Array.from({ length: options.threads }, () => {
-      const { port1, port2 } = new MessageChannel();
-      const task: PrepareTask = {
-        folder,
-        pixelLimits,
-        pictureBytes: options.pictureBytes,
-        trace: undefined,
-        prompts: [port1],
-        load: DeviceLoad.forDevices(1).buffer, // of one consumer: there is nothing to choose
-      };
-      const program = new URL("../../reward/prepare-thread.js", import.meta.url);
-      const thread = {
-        worker: new Worker(program, { workerData: task, transferList: [port1], execArgv: [] }),
-        underWay: 0,
-      };
-      port2.on("message", (message: Prompt) => {
-        if (message.kind === "prompt") this.#take(message.id)?.resolve(message.prompt);
-      });
-      thread.worker.on("message", (message: FromPrepare) => {
-        if (message.kind === "failed") this.#take(message.id)?.reject(fromWire(message.error));
-        else if (message.kind === "broken") this.#fail(fromWire(message.error));
-      });
-      thread.worker.on("error", (cause) => this.#fail(cause));
-      return thread;
-    });
+    this.#pool = new RequestPool(
+      options.threads,
+      (pool) => {
+        const { port1, port2 } = new MessageChannel();
+        const task: PrepareTask = {
+          folder,
+          pixelLimits,
+          pictureBytes: options.pictureBytes,
+          trace: undefined,
+          prompts: [port1],
+          load: DeviceLoad.forDevices(1).buffer, // of one consumer: there is nothing to choose
+        };
+        const program = new URL("../../reward/prepare-thread.js", import.meta.url);
+        const worker = new Worker(program, { workerData: task, transferList: [port1], execArgv: [] });
+        port2.on("message", (message: Prompt) => {
+          if (message.kind === "prompt") pool.resolve(message.id, message.prompt);
+        });
+        worker.on("message", (message: FromPrepare) => {
+          if (message.kind === "failed") pool.reject(message.id, fromWire(message.error));
+          else if (message.kind === "broken") pool.fail(fromWire(message.error));
+        });
+        return worker;
+      },
+      (cause) =>
+        new VlRewardError(
+          "internal_error",
+          `A thread that prepares records has ended${cause ? `: ${cause.message}` : ""}`,
+          { cause },
+        ),
+    );
   }
 
   /** -> the group, ready for the model. Rejects with the codes of a record that cannot be prepared. */
   prepare(group: Group): Promise<GroupPrompt> {
-    const thread = this.#threads.reduce((least, other) => (other.underWay < least.underWay ? other : least));
-    const id = this.#nextId++;
-    thread.underWay++;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, thread });
-      thread.worker.postMessage({ kind: "prepare", id, group } satisfies ToPrepare);
-    });
+    return this.#pool.ask((id) => ({ kind: "prepare", id, group }) satisfies ToPrepare);
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
-  }
-
-  #take(id: number): Pending | undefined {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    if (pending) pending.thread.underWay--;
-    return pending;
-  }
-
-  #fail(cause: Error): void {
-    const error =
-      cause instanceof VlRewardError
-        ? cause
-        : new VlRewardError("internal_error", `A thread that prepares records has ended: ${cause.message}`, { cause });
-    for (const id of [...this.#pending.keys()]) this.#take(id)?.reject(error);
+  close(): Promise<void> {
+    return this.#pool.close();
   }
 }
