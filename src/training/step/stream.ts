@@ -8,7 +8,7 @@ import { TreeAttention } from "../../models/qwen2_5_vl/tree-attention.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import type { LayerRunner, RowGradients } from "../../nn/index.ts";
 import { layOut } from "../../reward/layout.ts";
-import { inBatches, mergeGroups, type Piece, type PromptWork } from "../../reward/plan.ts";
+import { inBatches, mergeGroups, type Piece, type PromptWork, promptTokens } from "../../reward/plan.ts";
 import { indexSelect, type Tensor, tensorFrom } from "../../torch/index.ts";
 import { type Conversation, layOutTrees, treeKey } from "./token-tree.ts";
 
@@ -61,33 +61,24 @@ interface Unit {
 
 /** As many units a stream as fit: the graph of one cannot reach over two. */
 export function planStreams(model: RewardModel, prompts: readonly GroupPrompt[], options: StreamOptions): Stream[] {
-  const documents = new Map<string, { prompts: GroupPrompt[]; members: Member[]; tokens: number }>();
+  const documents = new Map<string, { conversations: (Conversation & Member)[]; tokens: number }>();
   const large: { prompt: GroupPrompt; group: number }[] = [];
   for (const [group, prompt] of prompts.entries()) {
-    const tokens = prompt.branches.reduce((sum, { ids }) => sum + ids.length, prompt.prefix.ids.length);
+    const tokens = promptTokens(prompt);
     const key = treeKey(prompt);
-    const document = documents.get(key) ?? { prompts: [], members: [], tokens: 0 };
+    const document = documents.get(key) ?? { conversations: [], tokens: 0 };
     if (!options.sharing || document.tokens + tokens > options.treeTokens) {
       large.push({ prompt, group });
       continue;
     }
     document.tokens += tokens;
-    for (const branch of prompt.branches.keys()) {
-      document.prompts.push(prompt);
-      document.members.push({ group, branch });
-    }
+    for (const branch of prompt.branches.keys()) document.conversations.push({ prompt, group, branch });
     documents.set(key, document);
   }
   const trees = inBatches([...documents.values()], ({ tokens }) => tokens, options.tokenBudget).map((batch) =>
     treeStream(
       model,
-      batch.map((document) => ({
-        members: document.members,
-        conversations: document.prompts.map((prompt, index) => ({
-          prompt,
-          branch: document.members[index]?.branch ?? 0,
-        })),
-      })),
+      batch.map(({ conversations }) => conversations),
       options.sizeOf,
     ),
   );
@@ -96,29 +87,19 @@ export function planStreams(model: RewardModel, prompts: readonly GroupPrompt[],
 
 function treeStream(
   model: RewardModel,
-  documents: readonly { members: readonly Member[]; conversations: readonly Conversation[] }[],
+  documents: readonly (readonly (Conversation & Member)[])[],
   sizeOf: StreamOptions["sizeOf"],
 ): Stream {
-  const { ids, positions, visualPlaces, visuals, trees, rows } = layOutTrees(
-    documents.map(({ conversations }) => conversations),
-    sizeOf,
-  );
+  const { ids, positions, visualPlaces, visuals, trees, rows } = layOutTrees(documents, sizeOf);
   return {
-    members: documents.flatMap(({ members }) => members),
+    members: documents.flat(),
     visuals,
     forward: (features, { run, lookUp }) => {
       const { backbone } = model;
       const x = backbone.embed({ ids, visualPlaces }, features, lookUp);
       const attention = new TreeAttention(trees, model);
       const all = backbone.model.forwardAll(x, positions, (_, q, k, v) => attention.attend(q, k, v), run);
-      return {
-        ends: rowsOf(
-          all,
-          rows.map((own) => own.at(-1) ?? 0),
-        ),
-        all,
-        rows,
-      };
+      return { ends: rowsOf(all, lastOf(rows)), all, rows };
     },
   };
 }
@@ -169,14 +150,7 @@ function groupStream(model: RewardModel, works: readonly PromptWork[], groupOf: 
       if (read === "all") {
         const attend = (layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor => attention.attend(layer, q, k, v);
         const all = backbone.model.forwardAll(x, stream.positions, attend, run);
-        return {
-          ends: rowsOf(
-            all,
-            rows.map((own) => own.at(-1) ?? 0),
-          ),
-          all,
-          rows,
-        };
+        return { ends: rowsOf(all, lastOf(rows)), all, rows };
       }
       const ends = backbone.model.forwardPacked(x, stream.positions, attention, stream.rows, run);
       return { ends: rowsOf(ends, ownRow), rows };
@@ -186,6 +160,8 @@ function groupStream(model: RewardModel, works: readonly PromptWork[], groupOf: 
 
 const rowsOf = (x: Tensor, rows: readonly number[]): Tensor =>
   indexSelect(x, 0, tensorFrom(Int32Array.from(rows), [rows.length], "int32", x.device));
+
+const lastOf = (rows: readonly Int32Array[]): number[] => rows.map((own) => own.at(-1) ?? 0);
 
 const tokensOf = ({ prefix, branches }: PromptWork): number =>
   branches.reduce((sum, { span }) => sum + span.ids.length, prefix.span.ids.length);
