@@ -10,6 +10,7 @@ const stack = [
   ["data/"],
   ["reward/"],
   ["training/"],
+  ["benchmarks/"],
   ["cli/"],
 ];
 

@@ -39,7 +39,7 @@ const { placement } = await load("nn/index.js");
 /** @type {typeof import("../src/training/step/grouped-pass.ts")} */
 const { GroupedPass } = await load("training/step/grouped-pass.js");
 /** @type {typeof import("../src/training/step/optimizer.ts")} */
-const { AdamW } = await load("training/step/optimizer.js");
+const { Optimizer } = await load("training/step/optimizer.js");
 /** @type {typeof import("../src/training/step/trainable.ts")} */
 const { trainedParameters } = await load("training/step/trainable.js");
 /** @type {typeof import("../src/training/step/vision-features.ts")} */
@@ -58,9 +58,11 @@ const processor = await Processor.load(folder, parseConfig(readJson(configFile),
 const model = RewardModel.load(folder, placement("cpu", "float32", "owned"));
 const trained = trainedParameters(model.namedParameters(), ["merger", "decoder", "head"], false);
 for (const { stored } of trained.values()) stored.setRequiresGrad(true);
-const optimizer = new AdamW(
+const optimizer = new Optimizer(
   trained,
   {
+    type: "adamw",
+    momentum: 0,
     weightDecay: 0,
     betas: [0.9, 0.999],
     eps: 1e-8,

@@ -7,8 +7,11 @@ import type { Command } from "@commander-js/extra-typings";
 export function addDemoCommand(program: Command): void {
   program
     .command("demo")
-    .summary("score the shipped examples and show them in a table")
-    .description("Scores the examples that ship with the package with the embedded model and shows the ranked answers.")
+    .summary("judge the shipped examples and show pictures, answers and errors")
+    .description(
+      "Judges the examples that ship with the package with the embedded model and shows each picture, its question and the " +
+        "ranked answers, with the right one marked.",
+    )
     .action(async () => {
       const { demo } = await import("./demo-run.ts");
       await demo();

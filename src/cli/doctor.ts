@@ -174,8 +174,7 @@ function lookAtEmbeddedModel(): EmbeddedModel {
   const config: unknown = JSON.parse(readFileSync(join(embeddedModel, "config.json"), "utf8"));
   const untrained = typeof config === "object" && config !== null && "untrained" in config && config.untrained === true;
   const model = RewardModel.load(embeddedModel, placement("cpu", "float32", "mapped"));
-  let parameters = 0;
-  for (const [, { stored }] of model.namedParameters()) parameters += stored.elements;
+  const parameters = model.parameterCount;
   model.dispose();
   return { folder: embeddedModel, parameters, untrained };
 }

@@ -23,3 +23,17 @@ export function readDevices(text: string): string {
 }
 
 const isDevice = (word: string): boolean => /^(auto|cpu|cuda(:\d+)?)$/.test(word);
+
+/** The seed of documents. */
+export function readSeed(text: string): number {
+  const seed = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(seed)) return seed;
+  throw new InvalidArgumentError("Expected a whole number from 0.");
+}
+
+/** A picture's side in pixels: whole tokens. */
+export function readSize(text: string): number {
+  const size = Number(text);
+  if (Number.isInteger(size) && size % 28 === 0 && size >= 56 && size <= 1120) return size;
+  throw new InvalidArgumentError("Expected a multiple of 28 from 56 to 1120.");
+}

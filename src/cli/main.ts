@@ -10,6 +10,7 @@ import { Command, CommanderError } from "@commander-js/extra-typings";
 import { VlRewardError } from "../errors.ts";
 import { addDemoCommand } from "./demo.ts";
 import { addDoctorCommand } from "./doctor.ts";
+import { addEvaluateCommand } from "./evaluate.ts";
 import { addScoreCommand } from "./score.ts";
 import { addSynthCommand } from "./synth.ts";
 import { addTokenizerCommand } from "./tokenizer.ts";
@@ -26,6 +27,7 @@ const program = new Command("vl-reward")
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "vl-reward: ")) });
 addScoreCommand(program);
 addTrainCommand(program);
+addEvaluateCommand(program);
 addTokenizerCommand(program);
 addSynthCommand(program);
 addDemoCommand(program);

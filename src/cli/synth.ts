@@ -4,7 +4,7 @@
 
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { Level, Split } from "../data/synthetic/world.ts";
-import { readCount } from "./flags.ts";
+import { readCount, readSeed, readSize } from "./flags.ts";
 
 const examples = `
 Examples:
@@ -43,20 +43,8 @@ export function addSynthCommand(program: Command): void {
     });
 }
 
-function readSeed(text: string): number {
-  const seed = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(seed)) return seed;
-  throw new InvalidArgumentError("Expected a whole number from 0.");
-}
-
 function readLevel(text: string): Level {
   const level = ([0, 1, 2, 3] as const).find((level) => String(level) === text);
   if (level !== undefined) return level;
   throw new InvalidArgumentError("Expected 0, 1, 2 or 3.");
-}
-
-function readSize(text: string): number {
-  const size = Number(text);
-  if (Number.isInteger(size) && size % 28 === 0 && size >= 56 && size <= 1120) return size;
-  throw new InvalidArgumentError("Expected a multiple of 28 from 56 to 1120.");
 }

@@ -144,6 +144,11 @@ export class RewardModel extends Module {
     );
   }
 
+  /** How many numbers the weights are. */
+  get parameterCount(): number {
+    return [...this.namedParameters()].reduce((sum, [, { stored }]) => sum + stored.elements, 0);
+  }
+
   /** Tells these weights from others: a hash over the tensors whose names begin so, as they are stored. */
   fingerprint(prefix: string): string {
     return fingerprintTensors(this.#tensors, (name) => name.startsWith(prefix));

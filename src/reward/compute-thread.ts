@@ -36,7 +36,8 @@ function run(): void {
     });
   }
   parentPort?.ref(); // a prepare thread that crashes takes its port with it: this thread is not to end before it is told
-  tell({ kind: "ready", info: { ...scorer.place, untrained: isUntrained(options.folder) } });
+  const { place, parameters } = scorer;
+  tell({ kind: "ready", info: { ...place, parameters, untrained: isUntrained(options.folder) } });
 }
 
 /** A turn of the event loop lies between two passes: it takes in what has arrived meanwhile. */

@@ -37,14 +37,14 @@ export interface EngineOptions extends Omit<ScorerOptions, "sharers"> {
  * const engine = await RewardEngine.open({ folder: "models/tiny", dtype: "float32", device: "auto" });
  *
  * const question = [
- *   { type: "image", image: "chelsea.png" },
- *   { type: "text", text: "Which animal is this?" },
+ *   { type: "image", image: "scene-3.png" },
+ *   { type: "text", text: "Which colour does the object on the left have?" },
  * ] as const;
  * const group = {
  *   prefix: [{ role: "user", content: question }],
  *   branches: [
- *     { role: "assistant", content: "A cat." },
- *     { role: "assistant", content: "A dog." },
+ *     { role: "assistant", content: "It is purple." },
+ *     { role: "assistant", content: "It is cyan." },
  *   ],
  *   baseFolder: "examples/pictures",
  * } as const;

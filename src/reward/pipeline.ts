@@ -207,6 +207,7 @@ export class Pipeline {
     return {
       devices: devices.map(({ device }) => device),
       dtype,
+      parameters: devices[0]?.parameters ?? 0, // all hold the same model
       untrained: devices.some(({ untrained }) => untrained),
     };
   }

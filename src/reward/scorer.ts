@@ -8,9 +8,7 @@
  */
 import { cpus } from "node:os";
 import { type KeyValues, type PackedGroup, queryBlock } from "../models/qwen2_5_vl/packed-attention.ts";
-import { patchify } from "../models/qwen2_5_vl/patches.ts";
-import type { GroupPrompt, Visual } from "../models/qwen2_5_vl/processor.ts";
-import { visualTokens } from "../models/qwen2_5_vl/window-plan.ts";
+import type { GroupPrompt } from "../models/qwen2_5_vl/processor.ts";
 import { RewardModel } from "../models/reward-model.ts";
 import { placement } from "../nn/index.ts";
 import {
@@ -28,14 +26,14 @@ import {
   setThreadCount,
   standardThreadCount,
   type Tensor,
-  toDevice,
   traced,
 } from "../torch/index.ts";
 import { ByteCache, type CacheStats } from "./byte-cache.ts";
 import { FeatureStore, type FeatureStoreStats } from "./feature-store.ts";
 import { type FeatureRows, layOut } from "./layout.ts";
 import { memoryBudget, planDeviceMemory, planMemory } from "./memory.ts";
-import { inBatches, mergeGroups, type Piece, type PromptWork, planStreams, type Stretch } from "./plan.ts";
+import { PictureFeatures } from "./picture-features.ts";
+import { mergeGroups, type Piece, type PromptWork, planStreams } from "./plan.ts";
 import { type ComputeDtype, chooseDtype } from "./precision.ts";
 import { threadsFor } from "./threads.ts";
 
@@ -94,7 +92,7 @@ export class Scorer {
   readonly tokenBudget: number;
   readonly #model: RewardModel;
   readonly #dtype: ComputeDtype;
-  readonly #features: ByteCache<Tensor>;
+  readonly #features: PictureFeatures;
   readonly #prefixes: ByteCache<Prefix>;
   readonly #store: FeatureStore | undefined;
 
@@ -107,7 +105,6 @@ export class Scorer {
     this.#model = model;
     this.#dtype = dtype;
     this.tokenBudget = tokenBudget;
-    this.#features = new ByteCache(featureCacheBytes, (features) => features.dispose());
     this.#prefixes = new ByteCache(prefixCacheBytes, disposePrefix);
     const deviceKind = model.device.replace(/:\d+$/, ""); // features are shared between the devices of one machine
     this.#store =
@@ -118,6 +115,12 @@ export class Scorer {
             dtype,
             arithmetic: JSON.stringify([libtorchVersion(), deviceKind, cpus()[0]?.model, model.config.vision]),
           });
+    this.#features = new PictureFeatures(model, {
+      upTo: "merger",
+      patchBudget: 4 * tokenBudget,
+      cacheBytes: featureCacheBytes,
+      store: this.#store,
+    });
   }
 
   /**
@@ -145,6 +148,10 @@ export class Scorer {
     return { device: this.#model.device, dtype: this.#dtype };
   }
 
+  get parameters(): number {
+    return this.#model.parameterCount;
+  }
+
   get stats(): ScorerStats {
     return {
       features: this.#features.stats,
@@ -160,13 +167,14 @@ export class Scorer {
     // What the caches hold is asked for first and stays until the pass is over: they let go of nothing but in set().
     const known = new Map(prompts.map((work) => [work, this.#prefixes.get(work.key)]));
     const made = new Map<PromptWork, KeyValues[]>();
-    const seen = this.#see(prompts.flatMap((work) => [...(known.get(work) ? [] : [work.prefix]), ...work.branches]));
     try {
+      const pieces = prompts.flatMap((work) => [...(known.get(work) ? [] : [work.prefix]), ...work.branches]);
+      const features = this.#features.see(pieces.flatMap(({ visuals }) => visuals));
       const computed = (work: PromptWork): number => (known.get(work) ? work.prefix.span.ids.length : 0);
       for (const stream of planStreams(prompts, computed, this.tokenBudget, queryBlock)) {
         const before = (work: PromptWork): Prefix | undefined => known.get(work) ?? made.get(work);
         const rewards = traced("decoder", () =>
-          this.#run(stream, seen.features, before, (work, prefix) => {
+          this.#run(stream, features, before, (work, prefix) => {
             disposePrefix(made.get(work) ?? []);
             made.set(work, prefix);
           }),
@@ -183,15 +191,13 @@ export class Scorer {
       made.clear();
     } finally {
       for (const prefix of made.values()) disposePrefix(prefix); // the pass has failed: they may be half-computed
-      for (const [key, tensor] of seen.fresh) {
-        this.#features.set(key, tensor, tensor.elements * bytesPerElement(tensor.dtype));
-      }
+      this.#features.settle();
     }
     return scores;
   }
 
   dispose(): void {
-    this.#features.clear();
+    this.#features.dispose();
     this.#prefixes.clear();
     this.#model.dispose();
   }
@@ -236,58 +242,7 @@ export class Scorer {
     });
     return parts.length > 0 ? cat(parts, 0) : undefined;
   }
-
-  /**
-   * The features of all pictures and videos in some stretches: from the caches, or computed in as few passes as the budget
-   * allows. Those in `fresh` are the caller's.
-   */
-  #see(stretches: readonly Stretch[]): { features: Map<string, Tensor>; fresh: Map<string, Tensor> } {
-    const features = new Map<string, Tensor>();
-    const fresh = new Map<string, Tensor>();
-    const unseen = new Map<string, Visual>();
-    for (const visual of stretches.flatMap(({ visuals }) => visuals)) {
-      if (features.has(visual.key) || unseen.has(visual.key)) continue;
-      const cached = this.#features.get(visual.key);
-      const stored = cached ? undefined : this.#store?.get(visual.key);
-      if (stored) fresh.set(visual.key, keep(toDevice(stored, this.#model.device, stored.dtype)));
-      const found = cached ?? fresh.get(visual.key);
-      if (found) features.set(visual.key, found);
-      else unseen.set(visual.key, visual);
-    }
-    for (const visuals of inBatches([...unseen.values()], patchesOf, this.tokenBudget * 4)) {
-      for (const [key, tensor] of traced("vision", () => this.#encode(visuals))) {
-        features.set(key, tensor);
-        fresh.set(key, tensor);
-        this.#store?.put(key, tensor);
-      }
-    }
-    return { features, fresh };
-  }
-
-  /** -> by key the features [visual tokens, hidden] of pictures and videos, computed in one pass; the caller owns them */
-  #encode(visuals: readonly Visual[]): Map<string, Tensor> {
-    const { device, config, backbone } = this.#model;
-    return noGrad(() =>
-      scope(() => {
-        const patches = patchify(visuals, config.vision, device);
-        const encoded = backbone.visual.forward(
-          patches,
-          visuals.map(({ grid }) => grid),
-        );
-        const features = new Map<string, Tensor>();
-        let start = 0;
-        for (const { key, grid } of visuals) {
-          const count = visualTokens(grid, config.vision.spatialMergeSize);
-          features.set(key, keep(clone(narrow(encoded, 0, start, count))));
-          start += count;
-        }
-        return features;
-      }),
-    );
-  }
 }
-
-const patchesOf = ({ grid }: Visual): number => grid.t * grid.h * grid.w;
 
 function bytesOf(prefix: Prefix): number {
   return prefix.reduce((sum, { keys }) => sum + 2 * keys.elements * bytesPerElement(keys.dtype), 0);

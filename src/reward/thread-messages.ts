@@ -65,6 +65,7 @@ export interface ComputeTask {
 export interface DeviceInfo {
   readonly device: string;
   readonly dtype: EngineInfo["dtype"];
+  readonly parameters: number;
   readonly untrained: boolean;
 }
 
@@ -73,6 +74,8 @@ export interface EngineInfo {
   readonly devices: readonly string[];
   /** What it runs in. */
   readonly dtype: "float32" | "bfloat16";
+  /** How many numbers the model's weights are, head included. */
+  readonly parameters: number;
   /** The checkpoint says of itself that its weights are random. */
   readonly untrained: boolean;
 }

@@ -8,7 +8,7 @@ import { tokenizeConversation } from "./conversation.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 const fixtures = "test/fixtures/tokenizer";
-const folders = { tiny: "models/tiny", qwen: "../shared/qwen2.5-vl-7b-instruct" };
+const folders = { tiny: "test/fixtures/untrained", qwen: "../shared/qwen2.5-vl-7b-instruct" };
 const names = ["tiny", "qwen"] as const;
 type Case = { messages: TemplateMessage[] } & Record<(typeof names)[number], number[]>;
 

@@ -11,7 +11,7 @@ import { Tokenizer } from "./tokenizer.ts";
 
 const fixtures = "test/fixtures/tokenizer";
 const shared = "../shared";
-const tiny = "models/tiny";
+const tiny = "test/fixtures/untrained";
 const qwen = join(shared, "qwen2.5-vl-7b-instruct");
 const folders = { tiny, qwen };
 const names = ["tiny", "qwen"] as const;

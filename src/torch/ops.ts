@@ -12,6 +12,7 @@ export const mulScalar = op("aten::mul.Scalar(Tensor self, Scalar other) -> Tens
 export const neg = op("aten::neg(Tensor self) -> Tensor");
 export const reciprocal = op("aten::reciprocal(Tensor self) -> Tensor");
 export const powScalar = op("aten::pow.Scalar(Scalar self, Tensor exponent) -> Tensor");
+export const sqrt = op("aten::sqrt(Tensor self) -> Tensor");
 export const cos = op("aten::cos(Tensor self) -> Tensor");
 export const sin = op("aten::sin(Tensor self) -> Tensor");
 export const silu = op("aten::silu(Tensor self) -> Tensor");

@@ -57,7 +57,7 @@ export function writeReport(context: RunStateContext, outcome: string): void {
 
 function cardOf(context: RunStateContext, modelFolder: string): string {
   const { config, session, data } = context;
-  const { betas, eps, weightDecay, maxGradNorm } = config.optimizer;
+  const { type, momentum, betas, eps, weightDecay, maxGradNorm } = config.optimizer;
   const steps = readSteps(config.output);
   const totalOf = (key: "pairs" | "tokens" | "seconds"): number => steps.reduce((sum, step) => sum + step[key], 0);
   const centered = config.loss.centerRewardsCoefficient;
@@ -72,7 +72,7 @@ function cardOf(context: RunStateContext, modelFolder: string): string {
     saveDtype: config.saveDtype ?? session.dtype,
     seed: config.seed,
     optimizer:
-      `AdamW, betas ${betas.join(" and ")}, eps ${short(eps)}, weight decay ${short(weightDecay)}, ` +
+      `${type === "muon" ? `Muon for the matrices of layers, momentum ${short(momentum)}; else ` : ""}AdamW, betas ${betas.join(" and ")}, eps ${short(eps)}, weight decay ${short(weightDecay)}, ` +
       `gradient norm at most ${short(maxGradNorm)}`,
     loss: `-log sigmoid(chosen - rejected)${centered > 0 ? ` + ${short(centered)} (chosen + rejected)^2` : ""}`,
     stages: config.stages.map((stage, index) => ({

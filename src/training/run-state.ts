@@ -65,7 +65,10 @@ export function saveRun(
   }
   const weights = session.optimizer.state();
   const sources = (of: "weight" | "expAvg" | "expAvgSq", prefix = ""): TensorSource[] =>
-    weights.map((one) => ({ name: prefix + one.name, shape: one.shape, dtype: "float32", read: () => one[of]() }));
+    weights.flatMap((one) => {
+      const read = one[of];
+      return read ? [{ name: prefix + one.name, shape: one.shape, dtype: "float32", read }] : [];
+    });
   const tensors = {
     weights: new Gathered(sources("weight")),
     optimizer: new Gathered([...sources("expAvg", "exp_avg."), ...sources("expAvgSq", "exp_avg_sq.")]),

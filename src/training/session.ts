@@ -26,7 +26,7 @@ import { languageHeadOf } from "./step/language-head.ts";
 import type { AnswerTokens } from "./step/language-loss.ts";
 import { addLora } from "./step/lora.ts";
 import { planTrainingMemory, type TrainingMemory } from "./step/memory.ts";
-import { AdamW } from "./step/optimizer.ts";
+import { Optimizer } from "./step/optimizer.ts";
 import { trainedParameters, trainedVision } from "./step/trainable.ts";
 import { type TrainedVision, VisionFeatures } from "./step/vision-features.ts";
 import type { World } from "./world.ts";
@@ -47,7 +47,7 @@ export class Session {
   readonly model: RewardModel;
   /** By name, in the model's order. */
   readonly trained: ReadonlyMap<string, Parameter>;
-  readonly optimizer: AdamW;
+  readonly optimizer: Optimizer;
   readonly memory: TrainingMemory;
   readonly vision: VisionFeatures;
   readonly pass: GroupedPass;
@@ -69,7 +69,7 @@ export class Session {
     const updates = config.lora === undefined ? [] : addLora(this.model.backbone, config.lora, place, seedOf("lora"));
     this.trained = trainedParameters(this.model.namedParameters(), config.train, updates.length > 0);
     for (const { stored } of this.trained.values()) stored.setRequiresGrad(true);
-    this.optimizer = new AdamW(this.trained, { ...config.optimizer, masterWeights: config.masterWeights }, world);
+    this.optimizer = new Optimizer(this.trained, { ...config.optimizer, masterWeights: config.masterWeights }, world);
     this.memory = planTrainingMemory(this.model.config, bytesPerElement(this.dtype), this.#freeBytes(device, world), {
       tokenBudget: config.tokenBudget,
       checkpointing: config.activationCheckpointing,

@@ -22,9 +22,13 @@ export function start(...args: readonly string[]): ChildProcessByStdio<Writable,
   return spawn(process.execPath, [launcher, ...args], { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
 }
 
-/** Runs the command to its end with this standard input. */
-export async function run(args: readonly string[], input: string | Uint8Array = ""): Promise<Outcome> {
-  const child = start(...args);
+/** Runs the command to its end with this standard input; `env` adds to this process's variables, or removes some. */
+export async function run(
+  args: readonly string[],
+  input: string | Uint8Array = "",
+  env: NodeJS.ProcessEnv = {},
+): Promise<Outcome> {
+  const child = spawn(process.execPath, [launcher, ...args], { cwd: root, env: { ...process.env, ...env } });
   child.stdin.on("error", () => {}); // a command that fails at once does not read its input
   child.stdin.end(input);
   const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), exitCode(child)]);

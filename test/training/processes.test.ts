@@ -41,9 +41,9 @@ interface Line {
 
 const { linesOf, stepsIn, until } = runsIn(folder);
 
-function expectLikeOne(name: string): void {
+function expectLikeOne(name: string, one = "one"): void {
   for (const file of ["metrics.jsonl", "evaluations.jsonl"]) {
-    const [found, expected] = [linesOf<Line>(name, file), linesOf<Line>("one", file)];
+    const [found, expected] = [linesOf<Line>(name, file), linesOf<Line>(one, file)];
     expect(found.length).toBe(expected.length);
     for (const [index, line] of expected.entries()) {
       expect(Math.abs((found[index]?.loss ?? 9) / line.loss - 1), `${file}, loss ${index}`).toBeLessThan(1e-4);
@@ -68,6 +68,21 @@ describe("two and three processes", () => {
     expectLikeOne(name);
     // What each holds of masters and moments: a part of what one alone has, whose weights are their own masters.
     expect(stderr.match(/memory: .* optimizer/g)?.length).toBe(processes);
+  });
+
+  it("take Muon's steps, too, and one goes on from their state", { timeout: 60_000 }, async () => {
+    const keys = { optimizer: { type: "muon", weight_decay: 0.1 } };
+    const [one, two] = ["one-muon", "of-2-muon"].map((name) => configuration(name, keys)) as [string, string];
+    expect(await run(["train", one])).toMatchObject({ code: 0 });
+    expect(await run(["train", two, "--processes", "2"])).toMatchObject({ code: 0 });
+    expectLikeOne("of-2-muon", "one-muon");
+    expect(linesOf<Line>("one-muon", "metrics.jsonl")[4]?.loss).not.toBeCloseTo(
+      linesOf<Line>("one", "metrics.jsonl")[4]?.loss ?? 0,
+      4,
+    );
+    rmSync(path.join(folder, "of-2-muon/checkpoints/step-00000008"), { recursive: true });
+    expect(await run(["train", two, "--resume"])).toMatchObject({ code: 0 });
+    expectLikeOne("of-2-muon", "one-muon");
   });
 
   it("another number goes on from their state", { timeout: 60_000 }, async () => {

@@ -15,7 +15,7 @@ import { placement } from "../../src/nn/index.ts";
 import { liveTensors } from "../../src/torch/index.ts";
 import { GroupedPass, type PreparedPairs } from "../../src/training/step/grouped-pass.ts";
 import { answerTokensOf, languageHeadOf } from "../../src/training/step/language-head.ts";
-import { AdamW } from "../../src/training/step/optimizer.ts";
+import { Optimizer } from "../../src/training/step/optimizer.ts";
 import { trainedParameters, trainedVision } from "../../src/training/step/trainable.ts";
 import { VisionFeatures } from "../../src/training/step/vision-features.ts";
 import { alone } from "../../src/training/world.ts";
@@ -83,6 +83,8 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     const parameters = trainedParameters(model.namedParameters(), train, false);
     for (const { stored } of parameters.values()) stored.setRequiresGrad(true);
     const settings = {
+      type: "adamw",
+      momentum: 0,
       weightDecay,
       betas: [0.9, 0.999],
       eps: 1e-8,
@@ -90,7 +92,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       decayNormsAndBiases: true,
       masterWeights: "float32",
     } as const;
-    const optimizer = new AdamW(parameters, settings, alone("cpu"));
+    const optimizer = new Optimizer(parameters, settings, alone("cpu"));
     const vision = new VisionFeatures(model, {
       trained: trainedVision(parameters.keys()),
       patchBudget: 4096,
@@ -170,9 +172,9 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       const parameters = trainedParameters(model.namedParameters(), ["merger", "decoder"], false);
       for (const { stored } of parameters.values()) stored.setRequiresGrad(true);
       const settings = { weightDecay: 0, betas: [0.9, 0.999], eps: 1e-8, maxGradNorm: 0 } as const;
-      const optimizer = new AdamW(
+      const optimizer = new Optimizer(
         parameters,
-        { ...settings, decayNormsAndBiases: true, masterWeights: "float32" },
+        { ...settings, type: "adamw", momentum: 0, decayNormsAndBiases: true, masterWeights: "float32" },
         alone("cpu"),
       );
       const vision = new VisionFeatures(model, {

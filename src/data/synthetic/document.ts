@@ -8,7 +8,7 @@ import { VlRewardError } from "../../errors.ts";
 import { randomStream } from "../random.ts";
 import type { Picture } from "./canvas.ts";
 import { chartQuestions, drawChart } from "./chart.ts";
-import { draw } from "./draw.ts";
+import { blankOf, draw } from "./draw.ts";
 import { Draws } from "./draws.ts";
 import {
   type Asking,
@@ -41,6 +41,8 @@ export interface DocumentSpec {
   readonly wrong?: number;
   /** Absent: all categories alike. */
   readonly weights?: CategoryWeights;
+  /** Whether the picture is one grey, whatever it should show: what can still be told then, the texts give away. */
+  readonly blank?: boolean;
 }
 
 export interface SyntheticDocument {
@@ -58,7 +60,7 @@ const mostQuestions = 4;
 /** Throws `config_invalid` where the weights leave nothing that level and split have. */
 export function syntheticDocument(spec: DocumentSpec): SyntheticDocument {
   const { facts, questions, painting } = compose(spec);
-  const picture = draw(facts, spec.size, painting);
+  const picture = spec.blank ? blankOf(facts, spec.size) : draw(facts, spec.size, painting);
   return { id: documentId(spec), facts, questions, ...(picture && { picture }) };
 }
 

@@ -42,6 +42,10 @@ export function draw(facts: Facts, size: number, draws: Draws): Picture | undefi
   return canvas;
 }
 
+/** A picture of nothing where `draw` would make one. */
+export const blankOf = (facts: Facts, size: number): Picture | undefined =>
+  facts.kind === "text" ? undefined : new Canvas(size, side, [128, 128, 128]);
+
 function tinted(ink: Ink, by: number, draws: Draws): Ink {
   const shift = (value: number) => Math.min(255, Math.max(0, value + draws.between(-by, by)));
   return [shift(ink[0]), shift(ink[1]), shift(ink[2])];

@@ -101,6 +101,9 @@ export const syntheticOptions = z.strictObject(
       )
       .exactOptional()
       .describe("how often a category of questions is drawn, relative to the others named; without it, all alike"),
+    blank: flag
+      .default(false)
+      .describe("true: grey pictures in place of drawn ones, for a model that shows what the texts alone give away"),
     seed: wholeFromZero
       .exactOptional()
       .describe("of the documents; without it, it follows from the run's and from the place in this file"),
@@ -204,6 +207,11 @@ const stages = z
 const optimizer = z
   .strictObject(
     {
+      type: word("adamw", "muon")
+        .default("adamw")
+        .describe(
+          "muon: matrices of layers take steps of orthonormal directions, as long as AdamW's are; the rest takes AdamW's",
+        ),
       weight_decay: fromZero
         .default(0)
         .describe("decoupled from the gradient: a step takes this times the learning rate away from each weight"),
@@ -211,6 +219,7 @@ const optimizer = z
         .tuple([fraction, fraction], "two numbers from 0 to below 1")
         .default([0.9, 0.999])
         .describe("decay of the running means of the gradient and of its square"),
+      momentum: fraction.default(0.95).describe("decay of Muon's running mean of the gradient"),
       eps: positive.default(1e-8).describe("added to the divisor of a step"),
       max_grad_norm: fromZero.default(1).describe("a longer gradient is scaled down to this norm; 0: never"),
       decay_norms_and_biases: flag.default(false).describe("whether weight decay holds for norms and biases, too"),
@@ -327,7 +336,7 @@ export const trainConfigSchema = z
         .describe("low-rank adapters in place of the decoder's and the vision tower's own weights"),
       head_dropout: fraction.default(0).describe("of the hidden state before the reward head (TRL: 0.1)"),
       loss: loss.describe("the loss of a pair"),
-      optimizer: optimizer.describe("AdamW"),
+      optimizer: optimizer.describe("AdamW, or Muon with AdamW"),
       stages: stages.describe("trained one after the other, each with a schedule of its own"),
       validation: validation.exactOptional().describe("measured on the way; absent: nothing is"),
       checkpoints: checkpoints.describe("saved states, from which --resume goes on"),

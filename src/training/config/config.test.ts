@@ -69,7 +69,14 @@ validation: {path: held-out.jsonl, every_steps: 20}
       train: ["vision", "head", "*.norm.weight"],
       lora: { rank: 8, alpha: 4, targets: ["vision"], dropout: 0.5 },
       headDropout: 0.1,
-      optimizer: { weightDecay: 0.05, betas: [0.8, 0.95], eps: 0.000001, maxGradNorm: 2 },
+      optimizer: {
+        type: "adamw",
+        momentum: 0.95,
+        weightDecay: 0.05,
+        betas: [0.8, 0.95],
+        eps: 0.000001,
+        maxGradNorm: 2,
+      },
       validation: { path: join(folder, "held-out.jsonl"), everySteps: 20 },
     });
     expect(config.stages).toEqual([
@@ -99,7 +106,7 @@ validation: {path: held-out.jsonl, every_steps: 20}
       seed: 0,
       train: ["merger", "decoder", "head"],
       headDropout: 0,
-      optimizer: { weightDecay: 0, betas: [0.9, 0.999], eps: 1e-8, maxGradNorm: 1 },
+      optimizer: { type: "adamw", momentum: 0.95, weightDecay: 0, betas: [0.9, 0.999], eps: 1e-8, maxGradNorm: 1 },
       stages: [
         {
           batchSize: 64,

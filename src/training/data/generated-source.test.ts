@@ -16,6 +16,7 @@ const generator = {
   name: "made",
   questions: 4,
   pairs: 1,
+  tokens: (index: number) => 10 + index,
   document: (index: number) => {
     made.push(index);
     return index;

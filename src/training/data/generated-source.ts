@@ -14,6 +14,8 @@ export interface DocumentGenerator<Document> {
   readonly questions: number;
   /** That a record has at most. */
   readonly pairs: number;
+  /** About how many tokens a question of this document is computed with, told before it is made. */
+  tokens(index: number): number;
   /** The document of this number: always the same. */
   document(index: number): Document | Promise<Document>;
   /** Undefined where the document has no such question. */
@@ -44,9 +46,8 @@ export class GeneratedSource<Document> implements RecordSource {
     return this.#generator.pairs;
   }
 
-  /** All alike: what a record is, is not known before it is made. */
-  tokensOf(): number {
-    return 1;
+  tokensOf(record: number): number {
+    return this.#generator.tokens(this.promptOf(record));
   }
 
   promptOf(record: number): number {

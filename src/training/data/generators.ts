@@ -14,6 +14,8 @@ type SyntheticOptions = NonNullable<DataSource["options"]>;
 
 /** That a synthetic document has at most, and wrong answers to each. */
 const [questions, wrong] = [4, 3];
+/** What computing a question and its answers costs, in tokens, and how much of a picture costs as much as one. */
+const [textTokens, pixelsPerToken] = [40, 1200];
 /** Documents that tell one version of a generator from another. */
 const sampled = 4;
 
@@ -28,11 +30,13 @@ export function generatedSource(
   seed: number,
   use: readonly (string | number)[],
 ): { readonly source: RecordSource; readonly fingerprint: string } {
-  const document = documents(options, options.seed ?? randomStream("documents", seed, ...use)());
+  const specOf = specs(options, options.seed ?? randomStream("documents", seed, ...use)());
+  const document = (index: number): SyntheticDocument => syntheticDocument(specOf(index));
   const generator = {
     name: `synthetic ${JSON.stringify(snakeCase(options))}`,
     questions,
     pairs: wrong,
+    tokens: (index: number) => textTokens + specOf(index).size ** 2 / pixelsPerToken,
     document,
     preference: (made: SyntheticDocument, question: number) =>
       question < made.questions.length ? syntheticPreference(made, question) : undefined,
@@ -41,24 +45,24 @@ export function generatedSource(
   return { source, fingerprint: fingerprintOf(document) };
 }
 
-/** -> the document of a number: level and size of the picture are drawn anew for each */
-function documents(options: SyntheticOptions, seed: number): (index: number) => SyntheticDocument {
-  const { split, levels, sizes, wording, weights } = options;
+/** -> what the document of a number is: level and size of the picture are drawn anew for each */
+function specs(options: SyntheticOptions, seed: number): (index: number) => DocumentSpec {
+  const { split, levels, sizes, wording, weights, blank } = options;
   return (index) => {
     const random = randomStream("document", seed, index);
     const pick = <Value>(values: readonly Value[], otherwise: Value): Value =>
       values[below(values.length, random)] ?? otherwise;
-    const spec: DocumentSpec = {
+    return {
       seed,
       index,
       split,
       level: pick(levels, 3),
       size: pick(sizes, 112),
       wrong,
+      blank,
       ...(wording && { wording }),
       ...(weights && { weights }),
     };
-    return syntheticDocument(spec);
   };
 }
 

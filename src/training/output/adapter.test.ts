@@ -19,7 +19,7 @@ import { loadAdapter, writeAdapter } from "./adapter.ts";
 import { exportCheckpoint } from "./export.ts";
 
 const root = path.join(import.meta.dirname, "../../..");
-const tiny = path.join(root, "models/tiny");
+const tiny = path.join(root, "test/fixtures/untrained");
 const fixture = path.join(root, "test/fixtures/adapter");
 const parity = path.join(root, "test/fixtures/parity");
 const options = { rank: 4, alpha: 6, dropout: 0.25 };

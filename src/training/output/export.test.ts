@@ -26,7 +26,7 @@ import { type Dtype, keep, liveTensors, mapFile, scope, type Tensor, tensorFrom,
 import { type ExportTask, exportCheckpoint } from "./export.ts";
 
 const root = path.join(import.meta.dirname, "../../..");
-const tiny = path.join(root, "models/tiny"); // tied, value_head.safetensors
+const tiny = path.join(root, "test/fixtures/untrained"); // tied, value_head.safetensors
 const plain = path.join(root, "test/fixtures/parity/plain");
 const grouped = path.join(root, "test/fixtures/parity/grouped"); // shards, score.weight, newer names
 
@@ -165,7 +165,7 @@ test("trained tensors are read in the order of their names, whatever order the b
 });
 
 describe("a base without weights", () => {
-  /** models/tiny as a configuration alone. */
+  /** test/fixtures/untrained as a configuration alone. */
   function bareBase(): string {
     const base = path.join(folder, "bare");
     cpSync(tiny, base, { recursive: true, filter: (file) => !file.endsWith(".safetensors") });
@@ -193,7 +193,7 @@ describe("a base without weights", () => {
 
 describe("the language model's head", () => {
   const head = new Float32Array(1024 * 64).fill(0.5);
-  /** models/tiny with lm_head.weight in its file. */
+  /** test/fixtures/untrained with lm_head.weight in its file. */
   function baseWithHead(tied: boolean): string {
     const base = path.join(folder, "base");
     cpSync(tiny, base, { recursive: true });

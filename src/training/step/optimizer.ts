@@ -1,6 +1,6 @@
 /**
- * @file AdamW (Loshchilov and Hutter, arXiv 1711.05101) by PyTorch's fused kernel, with clipping by the global norm. Master
- * weights are float32. Over several processes each owns an equal part of every weight: its master, its moments and its
+ * @file AdamW (Loshchilov and Hutter, arXiv 1711.05101) by PyTorch's fused kernel, and Muon for the matrices of layers where it
+ * is asked for, with clipping by the global norm. Master weights are float32. Over several processes each owns an equal part of every weight: its master, its moments and its
  * share of the summed gradient (ZeRO, Rajbhandari et al., arXiv 1910.02054, stages 1 and 2); the updated parts are gathered.
  */
 import type { Parameter } from "../../nn/index.ts";
@@ -8,7 +8,6 @@ import {
   accumulatedGradient,
   addInto,
   bytesPerElement,
-  cat,
   clearGradient,
   clone,
   copyInto,
@@ -19,7 +18,6 @@ import {
   foreachNorm,
   fusedAdamW,
   keep,
-  narrow,
   noGrad,
   reshape,
   scope,
@@ -27,15 +25,20 @@ import {
   type Tensor,
   tensorFrom,
   toDtype,
-  view,
   zeroInto,
   zeros,
 } from "../../torch/index.ts";
 import type { World } from "../world.ts";
+import { lookAhead, orthogonalized } from "./muon.ts";
+import { Partition } from "./partition.ts";
 
 export interface OptimizerSettings {
+  /** "muon": the matrices of all layers take Muon's steps; embeddings, heads and vectors AdamW's, as with "adamw". */
+  readonly type: "adamw" | "muon";
   readonly weightDecay: number;
   readonly betas: readonly [number, number];
+  /** Decay of Muon's running mean of the gradient. */
+  readonly momentum: number;
   readonly eps: number;
   /** Gradients whose norm is larger are scaled down to it; 0 leaves them as they are. */
   readonly maxGradNorm: number;
@@ -59,7 +62,8 @@ export interface WeightState {
   readonly updates: number;
   weight(): Tensor;
   expAvg(): Tensor;
-  expAvgSq(): Tensor;
+  /** Undefined where it takes Muon's steps: those have one moment. */
+  readonly expAvgSq: (() => Tensor) | undefined;
 }
 
 /** A trained weight and what this process keeps of it. */
@@ -69,31 +73,37 @@ interface Slice {
   /** [part]; the weight itself where that is of the same dtype and undivided. */
   readonly master: Tensor;
   readonly expAvg: Tensor; // [part]
-  readonly expAvgSq: Tensor; // [part]
+  readonly expAvgSq: Tensor | undefined; // [part]; absent where the steps are Muon's
   readonly updates: Tensor; // float32 scalar, as the kernel wants it
   readonly decays: boolean;
   /** The gradient so far, float32 [elements], where the weight's own is of a narrower dtype. */
   sum: Tensor | undefined;
 }
 
-export class AdamW {
+interface Step extends Slice {
+  readonly gradient: Tensor; // [part]
+}
+
+export class Optimizer {
   readonly #settings: OptimizerSettings;
   readonly #world: World;
+  readonly #partition: Partition;
   readonly #slices: readonly Slice[];
 
   /** Takes the parameters as they are: leaves that ask for a gradient. */
   constructor(trained: ReadonlyMap<string, Parameter>, settings: OptimizerSettings, world: World) {
     this.#settings = settings;
     this.#world = world;
+    this.#partition = new Partition(world);
     this.#slices = noGrad(() => scope(() => [...trained].map(([name, parameter]) => this.#slice(name, parameter))));
   }
 
   /** Bytes of master weights and moments that this process holds beside the weights. */
   get bytes(): number {
-    return this.#slices.reduce((sum, { parameter, master }) => {
+    return this.#slices.reduce((sum, { parameter, master, expAvgSq }) => {
       const width = bytesPerElement(master.dtype);
-      const own = this.#isShared(parameter.stored.dtype, master.dtype) ? 2 : 3;
-      return sum + master.elements * own * width;
+      const own = this.#isShared(parameter.stored.dtype, master.dtype) ? 0 : 1;
+      return sum + master.elements * (own + (expAvgSq ? 2 : 1)) * width;
     }, 0);
   }
 
@@ -125,7 +135,7 @@ export class AdamW {
       scope(() => {
         const used = this.#usedByAny();
         const updated = this.#slices.filter((_, index) => used[index]);
-        const gradients = updated.map((slice) => this.#ownGradient(slice));
+        const gradients = this.#ownGradients(updated);
         if (scale !== 1 && gradients.length > 0) foreachMulInto(gradients, scale);
         const norm = this.#norm(gradients);
         if (Number.isFinite(norm)) {
@@ -142,7 +152,7 @@ export class AdamW {
   /** Forgets the moments: a stage begins as a run of its own would. */
   reset(): void {
     for (const { expAvg, expAvgSq, updates } of this.#slices) {
-      scope(() => [expAvg, expAvgSq, updates].map((tensor) => zeroInto(tensor)));
+      scope(() => [expAvg, expAvgSq, updates].map((tensor) => tensor && zeroInto(tensor)));
     }
   }
 
@@ -163,14 +173,15 @@ export class AdamW {
   /** Everything that makes the next step what it is, weight by weight. */
   state(): WeightState[] {
     return this.#slices.map(({ name, parameter: { shape }, master, expAvg, expAvgSq, updates }) => {
-      const whole = (part: Tensor): Tensor => noGrad(() => scope(() => toDtype(this.#gather(part, shape), "float32")));
+      const whole = (part: Tensor): Tensor =>
+        noGrad(() => scope(() => toDtype(this.#partition.gather([{ part, shape }])[0] ?? part, "float32")));
       return {
         name,
         shape,
         updates: updates.toFloat32Array()[0] ?? 0,
         weight: () => whole(master),
         expAvg: () => whole(expAvg),
-        expAvgSq: () => whole(expAvgSq),
+        expAvgSq: expAvgSq && (() => whole(expAvgSq)),
       };
     });
   }
@@ -184,9 +195,9 @@ export class AdamW {
           const { parameter, master, expAvg, expAvgSq, updates } = slice;
           const weight = state.weight();
           copyInto(parameter.stored, weight);
-          copyInto(master, this.#part(weight));
-          copyInto(expAvg, this.#part(state.expAvg()));
-          copyInto(expAvgSq, this.#part(state.expAvgSq()));
+          copyInto(master, this.#partition.part(weight));
+          copyInto(expAvg, this.#partition.part(state.expAvg()));
+          if (expAvgSq && state.expAvgSq) copyInto(expAvgSq, this.#partition.part(state.expAvgSq()));
           copyInto(updates, tensorFrom(Float32Array.of(state.updates), []));
         });
       }
@@ -202,7 +213,7 @@ export class AdamW {
   #slice(name: string, parameter: Parameter): Slice {
     const weight = detach(parameter.stored);
     const dtype = this.#settings.masterWeights === "float32" ? "float32" : weight.dtype;
-    const part = this.#part(weight);
+    const part = this.#partition.part(weight);
     const master = keep(this.#isShared(weight.dtype, dtype) ? part : clone(toDtype(part, dtype)));
     const moment = (): Tensor => keep(zeros(master.shape, dtype, null, weight.device));
     return {
@@ -210,7 +221,7 @@ export class AdamW {
       parameter,
       master,
       expAvg: moment(),
-      expAvgSq: moment(),
+      expAvgSq: this.#settings.type === "muon" && isLayerMatrix(name, parameter.shape) ? undefined : moment(),
       updates: keep(zeros([], "float32", null, weight.device)),
       decays: this.#settings.decayNormsAndBiases || parameter.shape.length > 1,
       sum: undefined,
@@ -220,17 +231,6 @@ export class AdamW {
   /** Whether a weight is its own master. */
   #isShared(weight: Dtype, master: Dtype): boolean {
     return weight === master && this.#world.worldSize === 1;
-  }
-
-  /** Elements of a weight that each process owns; the last one's are filled up with zeros. */
-  #partLength(elements: number): number {
-    return Math.ceil(elements / this.#world.worldSize);
-  }
-
-  /** x of a weight's shape -> this process's elements of it [part] */
-  #part(x: Tensor): Tensor {
-    const length = this.#partLength(x.elements);
-    return narrow(padded(flat(x), length * this.#world.worldSize), 0, this.#world.rank * length, length);
   }
 
   /** Which weights any process has a gradient for: the others are not moved. */
@@ -244,13 +244,18 @@ export class AdamW {
     return Array.from(counts.toFloat32Array(), (count) => count > 0);
   }
 
-  /** -> the gradient of this process's part, summed over all [part] */
-  #ownGradient({ parameter, master, sum }: Slice): Tensor {
-    const { elements, device } = parameter.stored;
-    const gradient = sum ?? accumulatedGradient(parameter.stored);
-    const whole = gradient ? flattened(gradient) : zeros([elements], "float32", null, device);
-    const own = this.#world.reduceScatter(padded(whole, this.#partLength(elements) * this.#world.worldSize));
-    return toDtype(own, master.dtype);
+  /** -> for each slice the gradient of this process's part, summed over all [part] */
+  #ownGradients(slices: readonly Slice[]): Tensor[] {
+    return this.#partition.buckets(slices).flatMap((bucket) =>
+      scope(() => {
+        const wholes = bucket.map(({ parameter: { stored }, sum }) => {
+          const gradient = sum ?? accumulatedGradient(stored);
+          return gradient ? flattened(gradient) : zeros([stored.elements], "float32", null, stored.device);
+        });
+        const parts = this.#partition.sum(wholes);
+        return bucket.map(({ master }, index) => toDtype(parts[index] ?? master, master.dtype));
+      }),
+    );
   }
 
   #norm(gradients: readonly Tensor[]): number {
@@ -264,44 +269,91 @@ export class AdamW {
   }
 
   #update(slices: readonly Slice[], gradients: readonly Tensor[], learningRate: number): void {
-    const { betas, eps, weightDecay } = this.#settings;
+    const all = slices.flatMap((slice, index): Step[] => {
+      const gradient = gradients[index];
+      return gradient ? [{ ...slice, gradient }] : [];
+    });
     for (const decays of [true, false]) {
-      const chosen = slices.flatMap((slice, index) => {
-        const gradient = gradients[index];
-        return gradient && slice.decays === decays ? [{ ...slice, gradient }] : [];
-      });
-      if (chosen.length === 0) continue;
-      const all = (key: "master" | "gradient" | "expAvg" | "expAvgSq" | "updates"): Tensor[] =>
-        chosen.map((one) => one[key]);
-      foreachAddInto(all("updates"), 1);
-      const decay = decays ? weightDecay : 0;
-      const [first, second] = betas;
-      fusedAdamW(
-        ...([all("master"), all("gradient"), all("expAvg"), all("expAvgSq"), [], all("updates")] as const),
-        ...([learningRate, first, second, decay, eps, false, false] as const),
-      );
+      const chosen = all.filter((step) => step.expAvgSq !== undefined && step.decays === decays);
+      this.#adamW(chosen, decays ? this.#settings.weightDecay : 0, learningRate);
     }
-    for (const { parameter, master } of slices) {
-      const { stored } = parameter;
-      if (this.#isShared(stored.dtype, master.dtype)) continue;
-      scope(() => copyInto(stored, this.#gather(toDtype(master, stored.dtype), parameter.shape)));
+    for (const alike of ofOneShape(all.filter(({ expAvgSq }) => expAvgSq === undefined))) {
+      scope(() => this.#muon(alike, learningRate));
+    }
+    this.#share(slices);
+  }
+
+  #adamW(steps: readonly Step[], decay: number, learningRate: number): void {
+    if (steps.length === 0) return;
+    const all = (key: "master" | "gradient" | "expAvg" | "updates"): Tensor[] => steps.map((step) => step[key]);
+    const expAvgSq = steps.flatMap((step) => step.expAvgSq ?? []);
+    const [first, second] = this.#settings.betas;
+    foreachAddInto(all("updates"), 1);
+    fusedAdamW(
+      ...([all("master"), all("gradient"), all("expAvg"), expAvgSq, [], all("updates")] as const),
+      ...([learningRate, first, second, decay, this.#settings.eps, false, false] as const),
+    );
+  }
+
+  /**
+   * Matrices of one shape. Each process owns parts of them, but a step follows from the whole of one: all make all steps, and
+   * take theirs.
+   */
+  #muon(steps: readonly Step[], learningRate: number): void {
+    const { momentum, weightDecay } = this.#settings;
+    const updates = steps.map((step) => step.updates);
+    foreachAddInto(updates, 1);
+    const ahead = steps.map(({ expAvg, gradient, parameter: { shape } }) => ({
+      part: lookAhead(expAvg, gradient, momentum),
+      shape,
+    }));
+    const directions = orthogonalized(this.#partition.gather(ahead));
+    for (const [index, { master }] of steps.entries()) {
+      const direction = directions[index];
+      if (!direction) continue;
+      foreachMulInto([master], 1 - learningRate * weightDecay);
+      addInto(master, toDtype(this.#partition.part(direction), master.dtype), -learningRate);
     }
   }
 
-  /** part [part] of each process -> the whole, of the weight's shape */
-  #gather(part: Tensor, shape: readonly number[]): Tensor {
-    const elements = shape.reduce((product, length) => product * length, 1);
-    return view(narrow(this.#world.allGather(part), 0, 0, elements), shape);
+  /** Brings updated parts to where the weights are. */
+  #share(slices: readonly Slice[]): void {
+    const apart = slices.filter(({ parameter, master }) => !this.#isShared(parameter.stored.dtype, master.dtype));
+    for (const bucket of this.#partition.buckets(apart)) {
+      scope(() => {
+        const wholes = this.#partition.gather(
+          bucket.map(({ parameter: { stored, shape }, master }) => ({ part: toDtype(master, stored.dtype), shape })),
+        );
+        for (const [index, { parameter }] of bucket.entries())
+          copyInto(parameter.stored, wholes[index] ?? parameter.stored);
+      });
+    }
   }
 }
 
-/** A view of a weight, which writing through changes. */
-const flat = (x: Tensor): Tensor => view(x, [-1]);
+/** Whether a weight is a matrix of one of the decoder's layers or the vision tower's blocks. */
+const isLayerMatrix = (name: string, shape: readonly number[]): boolean =>
+  shape.length === 2 && /\.(layers|blocks)\.\d+\./.test(name);
+
+/** Elements of matrices that are worked on together: small ones by the dozen, large ones by themselves. */
+const togetherElements = 2 ** 22;
+
+/** Matrices of one shape together, as many as there is room for. */
+function ofOneShape(steps: readonly Step[]): Step[][] {
+  const open = new Map<string, Step[]>();
+  const groups: Step[][] = [];
+  for (const step of steps) {
+    const { shape, stored } = step.parameter;
+    const group = open.get(shape.join());
+    if (group && (group.length + 1) * stored.elements <= togetherElements) group.push(step);
+    else {
+      const begun = [step];
+      open.set(shape.join(), begun);
+      groups.push(begun);
+    }
+  }
+  return groups;
+}
 
 /** A gradient may lie in another order than its weight. */
 const flattened = (x: Tensor): Tensor => reshape(x, [-1]);
-
-function padded(x: Tensor, length: number): Tensor {
-  const missing = length - x.elements;
-  return missing === 0 ? x : cat([x, zeros([missing], x.dtype, null, x.device)], 0);
-}

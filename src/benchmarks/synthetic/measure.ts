@@ -1,0 +1,119 @@
+/**
+ * @file Measures a model on documents made up from a seed: whether it tells right answers from wrong ones, by category, by size
+ * of the picture, on combinations that no training document has; and what a model without pictures makes of the same.
+ */
+import { categoriesOf } from "../../data/synthetic/document.ts";
+import type { Category } from "../../data/synthetic/question.ts";
+import type { Split } from "../../data/synthetic/world.ts";
+import { VlRewardError } from "../../errors.ts";
+import type { Group, GroupResult } from "../../reward/group.ts";
+import { calibrationError, calibrationOf, pairedDifference, type Share, shareOf } from "../statistics.ts";
+import { type CategoryResult, kindOf, type SyntheticEvaluation } from "./evaluation.ts";
+import { type Asked, questions } from "./questions.ts";
+
+/** What scores groups, in order: an engine's `score`. */
+export type Judge = (groups: Iterable<Group>) => AsyncIterable<GroupResult>;
+
+export interface Measurement {
+  readonly judge: Judge;
+  /** Of a model that was trained without pictures. */
+  readonly control?: Judge | undefined;
+  readonly seed: number;
+  /** Of each category. */
+  readonly questions: number;
+  /** Of each category and size. */
+  readonly questionsBySize: number;
+  /** Pixels a side; the first is that of all other figures. */
+  readonly sizes: readonly number[];
+  /** Called for each question that has been judged. */
+  readonly onQuestion: () => void;
+}
+
+export type Measured = Pick<SyntheticEvaluation, "heldOut" | "unseen" | "calibration">;
+
+const binEdges = [0, 0.5, 1, 2, 3, 4];
+const nearOne = [0.8, 1.2] as const;
+
+/** Rejects with the error of a question that cannot be scored. */
+export async function measure(measurement: Measurement): Promise<Measured> {
+  const margins: number[] = [];
+  const heldOut: CategoryResult[] = [];
+  for (const category of categoriesOf(3, "held-out")) {
+    const found = await judged(measurement, category, "held-out");
+    margins.push(...found.margins);
+    heldOut.push({ ...found.result, sizes: await bySize(measurement, category) });
+  }
+  const unseen: Omit<CategoryResult, "sizes">[] = [];
+  for (const category of categoriesOf(3, "unseen")) unseen.push((await judged(measurement, category, "unseen")).result);
+  const bins = calibrationOf(margins, binEdges);
+  const near = margins.filter((margin) => Math.abs(margin) >= nearOne[0] && Math.abs(margin) < nearOne[1]);
+  return {
+    heldOut,
+    unseen,
+    calibration: { bins, nearOne: shareOf(near.map((margin) => margin > 0)), error: calibrationError(bins) },
+  };
+}
+
+/** How many questions `measure` will ask. */
+export function questionCount({ questions, questionsBySize, sizes, control }: Omit<Measurement, "judge">): number {
+  const [all, unseen] = [categoriesOf(3, "held-out"), categoriesOf(3, "unseen")];
+  const pictured = all.filter(hasPicture).length;
+  const controlled = control ? pictured + unseen.length : 0;
+  return (all.length + unseen.length + controlled) * questions + pictured * sizes.length * questionsBySize;
+}
+
+const hasPicture = (category: Category): boolean => kindOf(category) !== "text";
+
+async function judged(measurement: Measurement, category: Category, split: Split) {
+  const { judge, control, seed, questions: count, sizes } = measurement;
+  const asked: Asked = { seed, split, category, size: sizes[0] ?? 112, blank: false, answers: "all", count };
+  const all = await scoresOf(judge, asked, measurement.onQuestion);
+  const margins = all.map(marginOf);
+  const answers = all.reduce((sum, scores) => sum + scores.length, 0) / count;
+  const chance = all.reduce((sum, scores) => sum + 1 / scores.length, 0) / count;
+  const result: Omit<CategoryResult, "sizes"> = {
+    category,
+    pairs: shareOf(margins.map((margin) => margin > 0)),
+    choice: { ...shareOf(all.map(isBest)), answers, chance },
+    ...(control && hasPicture(category) && { control: await controlled(measurement, control, asked) }),
+  };
+  return { margins, result };
+}
+
+async function controlled({ onQuestion }: Measurement, control: Judge, asked: Asked): Promise<Share> {
+  const all = await scoresOf(control, { ...asked, blank: true, answers: "pair" }, onQuestion);
+  return shareOf(all.map((scores) => marginOf(scores) > 0));
+}
+
+/** The same questions at every size. */
+async function bySize(measurement: Measurement, category: Category): Promise<CategoryResult["sizes"]> {
+  if (!hasPicture(category)) return [];
+  const { judge, seed, questionsBySize: count, onQuestion } = measurement;
+  const outcomes: { readonly size: number; readonly right: readonly boolean[] }[] = [];
+  for (const size of measurement.sizes) {
+    const asked: Asked = { seed, split: "held-out", category, size, blank: false, answers: "pair", count };
+    const all = await scoresOf(judge, asked, onQuestion);
+    outcomes.push({ size, right: all.map((scores) => marginOf(scores) > 0) });
+  }
+  const first = outcomes[0]?.right ?? [];
+  return outcomes.map(({ size, right }) => ({
+    size,
+    accuracy: shareOf(right).accuracy,
+    difference: pairedDifference(right, first),
+  }));
+}
+
+/** -> for each question the scores of its answers, the right one's first */
+async function scoresOf(judge: Judge, asked: Asked, onQuestion: () => void): Promise<(readonly number[])[]> {
+  const all: (readonly number[])[] = [];
+  for await (const result of judge(questions(asked))) {
+    if ("error" in result) throw new VlRewardError(result.error.code, `${asked.category}: ${result.error.message}`);
+    all.push(result.scores);
+    onQuestion();
+  }
+  return all;
+}
+
+const marginOf = ([right = Number.NaN, wrong = Number.NaN]: readonly number[]): number => right - wrong;
+
+const isBest = ([right = Number.NaN, ...wrong]: readonly number[]): boolean => wrong.every((score) => right > score);
