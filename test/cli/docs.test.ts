@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { errorCodes } from "../../src/errors.ts";
 import { type CategoryResult, kindOf, readEvaluation } from "../../src/benchmarks/synthetic/evaluation.ts";
+import { errorCodes } from "../../src/errors.ts";
 
 it("docs/cli.md lists every error code with its meaning, in the order of src/errors.ts", () => {
   const docs = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8");
