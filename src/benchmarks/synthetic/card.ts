@@ -51,7 +51,7 @@ export function evaluationCard(evaluation: SyntheticEvaluation): string {
 
 Pairs of a right answer and a wrong one that differ in one fact, on ${grouped(questions)} documents of each category that training never saw
 (split held-out, the hardest level, ${size} pixels a side, seed ${seed}). "Best of" is how often the right answer is first among up to
-eight; "blind" a model trained the same way without pictures, on the same pairs: what the texts give away by themselves.
+eight; "blind" a model trained on blank pictures, on the same pairs: what the texts give away by themselves.
 
 ${heldOutTable(heldOut)}
 
