@@ -21,6 +21,7 @@ export interface SyntheticRun {
   readonly model: string;
   readonly control?: string | undefined;
   readonly questions: number;
+  readonly controlQuestions: number;
   readonly sizeQuestions: number;
   readonly sizes: readonly number[];
   readonly seed: number;
@@ -39,6 +40,7 @@ export async function evaluateSynthetic(run: SyntheticRun): Promise<void> {
     control: control && judgeOf(control),
     seed: run.seed,
     questions: run.questions,
+    controlQuestions: run.controlQuestions,
     questionsBySize: run.sizeQuestions,
     sizes: run.sizes,
   };
@@ -56,7 +58,7 @@ export async function evaluateSynthetic(run: SyntheticRun): Promise<void> {
   const evaluation: SyntheticEvaluation = {
     benchmark: "synthetic",
     model: run.model,
-    ...(run.control !== undefined && { control: run.control }),
+    ...(run.control !== undefined && { control: run.control, controlQuestions: run.controlQuestions }),
     parameters: engine.info.parameters,
     seed: run.seed,
     questions: run.questions,

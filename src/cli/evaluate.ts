@@ -23,6 +23,7 @@ export function addEvaluateCommand(program: Command): void {
     .option("--model <model>", "folder, hub id, or tiny, the embedded model", "tiny")
     .option("--control <folder>", "a model trained on blank pictures, which shows what the texts alone give away")
     .option("--questions <n>", "of each category", readCount, 1000)
+    .option("--control-questions <n>", "of each category, for the control", readCount, 4000)
     .option("--size-questions <n>", "of each category and size", readCount, 400)
     .option(
       "--sizes <pixels>",

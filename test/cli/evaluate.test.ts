@@ -17,18 +17,33 @@ it("measures every category, by itself, by size and blind, and writes a page tha
   timeout: 120_000,
 }, async () => {
   const card = join(folder, "card.md");
-  const { code, stdout, stderr } = await evaluate(...few, "--control", model, "--card", card);
+  const { code, stdout, stderr } = await evaluate(
+    ...few,
+    "--control",
+    model,
+    "--control-questions",
+    "4",
+    "--card",
+    card,
+  );
   expect(code, stderr).toBe(0);
   expect(stderr).toContain("random weights");
   expect(stderr).toMatch(/[\d,]+ questions in \d/);
   const { held_out: heldOut, unseen, ...rest } = JSON.parse(stdout);
-  expect(rest).toMatchObject({ benchmark: "synthetic", model, control: model, questions: 3, dtype: "float32" });
+  expect(rest).toMatchObject({
+    benchmark: "synthetic",
+    model,
+    control: model,
+    questions: 3,
+    control_questions: 4,
+    dtype: "float32",
+  });
   expect(heldOut).toHaveLength(27);
   expect(unseen).toHaveLength(9);
   for (const { pairs, choice } of [...heldOut, ...unseen]) expect([pairs.count, choice.count]).toEqual([3, 3]);
   for (const { category, control, sizes } of heldOut) {
     const isText = ["sum", "larger", "format", "on-topic", "copy"].includes(category);
-    expect(control?.count, category).toBe(isText ? undefined : 3);
+    expect(control?.count, category).toBe(isText ? undefined : 4);
     expect(sizes.map(({ size }: { size: number }) => size)).toEqual(isText ? [] : [112, 140]);
   }
   const page = readFileSync(card, "utf8");

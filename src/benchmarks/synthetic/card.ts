@@ -51,7 +51,7 @@ export function evaluationCard(evaluation: SyntheticEvaluation): string {
 
 Pairs of a right answer and a wrong one that differ in one fact, on ${grouped(questions)} documents of each category that training never saw
 (split held-out, the hardest level, ${size} pixels a side, seed ${seed}). "Best of" is how often the right answer is first among up to
-eight; "blind" a model trained on blank pictures, on the same pairs: what the texts give away by themselves.
+eight; ${blind(evaluation)}.
 
 ${heldOutTable(heldOut)}
 
@@ -125,6 +125,13 @@ const recipe = `## How this was made
     npm run train:tiny          # build/runs/tiny: the model, from nothing
     npm run train:tiny-blind    # its control, without pictures
     npm run eval:tiny           # evaluation.json and this page, from the model in this folder`;
+
+/** Also for a measurement without a control, whose column is empty. */
+function blind({ controlQuestions }: SyntheticEvaluation): string {
+  const asked =
+    controlQuestions === undefined ? "not measured here" : `on ${grouped(controlQuestions)} pairs with a blank picture`;
+  return `"blind" a model trained on blank pictures, ${asked}: what the texts give away by themselves`;
+}
 
 type Row = readonly (string | number)[];
 

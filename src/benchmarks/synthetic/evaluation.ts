@@ -14,7 +14,7 @@ const judged = {
   pairs: z.object(share),
   /** The right answer against all wrong ones there are, up to seven; `chance`: what guessing would give. */
   choice: z.object({ ...share, answers: z.number(), chance: z.number() }),
-  /** The same pairs, judged without pictures by a model that was trained without; absent for texts. */
+  /** The same pairs and more, judged without pictures by a model that was trained without; absent for texts. */
   control: z.object(share).optional(),
 };
 
@@ -25,6 +25,7 @@ export const evaluationSchema = z.object({
   parameters: z.int(),
   seed: z.int(),
   questions: z.int(),
+  control_questions: z.int().optional(),
   questions_by_size: z.int(),
   versions: z.record(z.string(), z.string()),
   device: z.string(),

@@ -23,7 +23,14 @@ const pictureOf = ({ prefix: [prompt] }: Group): string | undefined => {
 /** As a PNG's header has it. */
 const widthOf = (url: string): number => Buffer.from(url.slice(url.indexOf(",") + 1), "base64").readUInt32BE(16);
 
-const asking = { seed: 5, questions: 6, questionsBySize: 4, sizes: [112, 168], onQuestion: () => {} };
+const asking = {
+  seed: 5,
+  questions: 6,
+  controlQuestions: 8,
+  questionsBySize: 4,
+  sizes: [112, 168],
+  onQuestion: () => {},
+};
 
 describe("measure", () => {
   it("finds a judge who knows the truth right everywhere, and one without opinions nowhere", async () => {
@@ -36,7 +43,7 @@ describe("measure", () => {
     for (const one of [...heldOut, ...unseen]) {
       expect(one.pairs).toMatchObject({ correct: 6, count: 6, accuracy: 1 });
       expect(one.choice).toMatchObject({ correct: 6, count: 6 });
-      if (one.control) expect(one.control).toMatchObject({ correct: 0, count: 6 }); // a tie is wrong
+      if (one.control) expect(one.control).toMatchObject({ correct: 0, count: 8 }); // a tie is wrong
     }
     expect(heldOut.filter(({ control }) => control === undefined).map(({ category }) => category)).toEqual([
       ...["sum", "larger", "format", "on-topic", "copy"],

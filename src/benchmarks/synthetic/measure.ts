@@ -18,6 +18,8 @@ export interface Measurement {
   readonly judge: Judge;
   /** Of a model that was trained without pictures. */
   readonly control?: Judge | undefined;
+  /** Of each category; more than `questions`, where a few points from 50% have to be told from chance. */
+  readonly controlQuestions: number;
   readonly seed: number;
   /** Of each category. */
   readonly questions: number;
@@ -55,11 +57,12 @@ export async function measure(measurement: Measurement): Promise<Measured> {
 }
 
 /** How many questions `measure` will ask. */
-export function questionCount({ questions, questionsBySize, sizes, control }: Omit<Measurement, "judge">): number {
+export function questionCount(asking: Omit<Measurement, "judge">): number {
+  const { questions, questionsBySize, sizes, control, controlQuestions } = asking;
   const [all, unseen] = [categoriesOf(3, "held-out"), categoriesOf(3, "unseen")];
   const pictured = all.filter(hasPicture).length;
-  const controlled = control ? pictured + unseen.length : 0;
-  return (all.length + unseen.length + controlled) * questions + pictured * sizes.length * questionsBySize;
+  const blind = control ? (pictured + unseen.length) * controlQuestions : 0;
+  return (all.length + unseen.length) * questions + blind + pictured * sizes.length * questionsBySize;
 }
 
 const hasPicture = (category: Category): boolean => kindOf(category) !== "text";
@@ -80,8 +83,9 @@ async function judged(measurement: Measurement, category: Category, split: Split
   return { margins, result };
 }
 
-async function controlled({ onQuestion }: Measurement, control: Judge, asked: Asked): Promise<Share> {
-  const all = await scoresOf(control, { ...asked, blank: true, answers: "pair" }, onQuestion);
+async function controlled(measurement: Measurement, control: Judge, asked: Asked): Promise<Share> {
+  const blind: Asked = { ...asked, blank: true, answers: "pair", count: measurement.controlQuestions };
+  const all = await scoresOf(control, blind, measurement.onQuestion);
   return shareOf(all.map((scores) => marginOf(scores) > 0));
 }
 
