@@ -8,7 +8,7 @@ const kinds: Readonly<Record<DocumentKind, string>> = {
   scene: "scenes of shapes",
   crowd: "counting",
   chart: "bar charts",
-  writing: "letters and digits",
+  writing: "writing",
   text: "texts, no picture",
 };
 
