@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <unordered_set>
@@ -79,6 +80,7 @@ struct Operator {
 class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports) {
+    keepBitsOnIntel();
     countBeforeAnyIsSet();
     DefineAddon(exports, {
                              method<&Addon::resolve>("resolve"),
@@ -434,6 +436,20 @@ class Addon : public Napi::Addon<Addon> {
     sizes.Set(0u, Napi::Number::New(info.Env(), static_cast<double>(free)));
     sizes.Set(1u, Napi::Number::New(info.Env(), static_cast<double>(total)));
     return sizes;
+  }
+
+  // On Intel's processors MKL sums matrix products in an order that follows from the number of threads, unless its strict
+  // mode is asked for; on others it is the strict mode that does so. MKL looks at its first call. What the user has set stays.
+  static void keepBitsOnIntel() {
+#if defined(__x86_64__)
+    static const bool done = [] {
+      if (!__builtin_cpu_is("intel")) return true;
+      bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+      return setenv("MKL_CBWR", wide ? "AVX512,STRICT" : "AVX2,STRICT", 0) == 0;
+    }();
+    (void)done;
+#endif
   }
 
   static int countBeforeAnyIsSet() {
