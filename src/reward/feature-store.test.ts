@@ -256,7 +256,8 @@ describe("several processes", () => {
     const leftovers = () => readdirSync(temporary).map((name) => path.join(temporary, name));
     for (let kill = 0; kill < 20 && !(kill >= 3 && leftovers().length > 0); kill++) {
       const child = await startWriter(1000);
-      await sleep(20 + 7 * kill);
+      if (kill < 3) await sleep(20 + 7 * kill);
+      else for (const end = Date.now() + 5000; leftovers().length === 0 && Date.now() < end; ); // until it has begun a file
       child.kill("SIGKILL");
       await once(child, "exit");
       const store = new FeatureStore(folder, context);
