@@ -1,7 +1,8 @@
 /**
  * @file AdamW (Loshchilov and Hutter, arXiv 1711.05101) by PyTorch's fused kernel, and Muon for the matrices of layers where it
- * is asked for, with clipping by the global norm. Master weights are float32. Over several processes each owns an equal part of every weight: its master, its moments and its
- * share of the summed gradient (ZeRO, Rajbhandari et al., arXiv 1910.02054, stages 1 and 2); the updated parts are gathered.
+ * is asked for, with clipping by the global norm. Master weights are float32. Over several processes each owns an equal part of
+ * every weight: its master, its moments and its share of the summed gradient (ZeRO, Rajbhandari et al., arXiv 1910.02054, stages
+ * 1 and 2); the updated parts are gathered.
  */
 import type { Parameter } from "../../nn/index.ts";
 import {
