@@ -1,40 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { VlRewardError } from "../errors.ts";
-import { parseConfig, type Qwen25VLConfig } from "../models/qwen2_5_vl/config.ts";
+import { parseConfig } from "../models/qwen2_5_vl/config.ts";
 import { activationBytes, memoryBudget, passTokens, planDeviceMemory, planMemory, tokenBudget } from "./memory.ts";
 
 const gigabyte = 1e9;
 const memory = { total: 24 * gigabyte, available: 10 * gigabyte };
 
-function config(text: object = {}, vision: object = {}): Qwen25VLConfig {
-  const json = {
+/** The shapes of the published 7B. */
+const sevenBillion = parseConfig(
+  {
     model_type: "qwen2_5_vl",
     image_token_id: 1,
     video_token_id: 2,
-    vocab_size: 1000,
-    hidden_size: 512,
-    intermediate_size: 2560,
-    num_hidden_layers: 2,
-    num_attention_heads: 8,
-    num_key_value_heads: 2,
-    rope_scaling: { type: "mrope", mrope_section: [8, 12, 12] },
-    ...text,
-    vision_config: {
-      depth: 2,
-      hidden_size: 320,
-      intermediate_size: 856,
-      num_heads: 4,
-      out_hidden_size: 512,
-      fullatt_block_indexes: [1],
-      ...vision,
-    },
-  };
-  return parseConfig(json, "config.json");
-}
-
-/** The shapes of the published 7B. */
-const sevenBillion = config(
-  {
     vocab_size: 152_064,
     hidden_size: 3584,
     intermediate_size: 18_944,
@@ -42,8 +19,16 @@ const sevenBillion = config(
     num_attention_heads: 28,
     num_key_value_heads: 4,
     rope_scaling: { type: "mrope", mrope_section: [16, 24, 24] },
+    vision_config: {
+      depth: 32,
+      hidden_size: 1280,
+      intermediate_size: 3420,
+      num_heads: 16,
+      out_hidden_size: 3584,
+      fullatt_block_indexes: [1],
+    },
   },
-  { depth: 32, hidden_size: 1280, intermediate_size: 3420, num_heads: 16, out_hidden_size: 3584 },
+  "config.json",
 );
 
 describe("memoryBudget", () => {

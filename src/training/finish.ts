@@ -72,7 +72,8 @@ function cardOf(context: RunStateContext, modelFolder: string): string {
     saveDtype: config.saveDtype ?? session.dtype,
     seed: config.seed,
     optimizer:
-      `${type === "muon" ? `Muon for the matrices of layers, momentum ${short(momentum)}; else ` : ""}AdamW, betas ${betas.join(" and ")}, eps ${short(eps)}, weight decay ${short(weightDecay)}, ` +
+      (type === "muon" ? `Muon for the matrices of layers, momentum ${short(momentum)}; else ` : "") +
+      `AdamW, betas ${betas.join(" and ")}, eps ${short(eps)}, weight decay ${short(weightDecay)}, ` +
       `gradient norm at most ${short(maxGradNorm)}`,
     loss: `-log sigmoid(chosen - rejected)${centered > 0 ? ` + ${short(centered)} (chosen + rejected)^2` : ""}`,
     stages: config.stages.map((stage, index) => ({
