@@ -1,21 +1,35 @@
 /**
- * The architecture as rules: imports point down (docs/architecture.md draws the stack), and only src/torch knows that
- * there is a native addon. Rooms are listed from the bottom up; a room may import itself and those before it.
+ * The architecture as rules: imports point down (docs/architecture.md draws the stack), only src/torch knows that there is
+ * a native addon, and only the registry of families knows a backbone. Rooms are listed from the bottom up; a room may
+ * import itself and those before it. A folder of src/ that is in no row is an error.
  */
+import { readdirSync } from "node:fs";
+
 const stack = [
-  ["errors\\.ts"],
+  ["errors\\.ts", "conversation\\.ts"],
+  ["files/"],
+  ["tasks/"],
   ["torch/"],
-  ["nn/", "checkpoint/", "tokenizer/", "media/"],
-  ["models/"],
-  ["data/"],
-  ["reward/"],
+  ["nn/", "checkpoint/", "hub/", "tokenizer/", "media/"],
+  ["models/", "data/"],
+  ["synthetic/"],
+  ["engine/"],
+  ["reward/", "report/"],
   ["training/"],
   ["benchmarks/"],
-  ["cli/"],
+  ["cli/", "index\\.ts"],
 ];
 
+const listed = stack.flat().map((room) => room.replace(/\/$/, "").replace("\\", ""));
+for (const name of readdirSync(new URL("./src", import.meta.url))) {
+  if (listed.includes(name)) continue;
+  throw new Error(`src/${name} stands in no layer: add it to the stack in .dependency-cruiser.mjs`);
+}
+
+const nameOf = (rooms) => rooms.join("-").replace(/[^a-z]+/g, "-");
+
 const upward = stack.slice(0, -1).map((rooms, level) => ({
-  name: `imports-point-down-from-${rooms.join("-").replace(/[^a-z]+/g, "-")}`,
+  name: `imports-point-down-from-${nameOf(rooms)}`,
   severity: "error",
   from: { path: `^src/(${rooms.join("|")})`, pathNot: "\\.test\\.ts$" },
   to: {

@@ -4,8 +4,8 @@ import { decoderWork, sharedLoad, visionWork } from "./counted-work.mjs";
 /** @typedef {import("../src/models/qwen2_5_vl/processor.ts").GroupPrompt} GroupPrompt */
 /** @typedef {import("../src/models/qwen2_5_vl/config.ts").Qwen25VLConfig} Config */
 
-/** @type {typeof import("../src/reward/plan.ts")} */
-const { mergeGroups } = await import(new URL("../dist/reward/plan.js", import.meta.url).href);
+/** @type {typeof import("../src/engine/pass/plan.ts")} */
+const { mergeGroups } = await import(new URL("../dist/engine/pass/plan.js", import.meta.url).href);
 
 /**
  * @param {Config} config

@@ -24,8 +24,8 @@ import { dirname, join } from "node:path";
 
 /** @template T @param {string} path @returns {Promise<T>} */
 const load = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
-/** @type {typeof import("../src/checkpoint/checkpoint.ts")} */
-const { readJson } = await load("checkpoint/checkpoint.js");
+/** @type {typeof import("../src/files/json.ts")} */
+const { readJson } = await load("files/json.js");
 /** @type {typeof import("../src/data/preference.ts")} */
 const { readPreference } = await load("data/preference.js");
 /** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */

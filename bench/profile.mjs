@@ -7,21 +7,21 @@ import { join } from "node:path";
 import Table from "cli-table3";
 import { readGroups } from "./groups.mjs";
 
-/** @typedef {import("../src/reward/group.ts").Group} Group */
+/** @typedef {import("../src/engine/group.ts").Group} Group */
 
 /** @type {typeof import("../src/torch/index.ts")} */
 const { traced } = await import(new URL("../dist/torch/index.js", import.meta.url).href);
-/** @type {typeof import("../src/checkpoint/checkpoint.ts")} */
-const { readJson } = await import(new URL("../dist/checkpoint/checkpoint.js", import.meta.url).href);
+/** @type {typeof import("../src/files/json.ts")} */
+const { readJson } = await import(new URL("../dist/files/json.js", import.meta.url).href);
 /** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
 const { parseConfig } = await import(new URL("../dist/models/qwen2_5_vl/config.js", import.meta.url).href);
 /** @type {typeof import("../src/models/qwen2_5_vl/processor.ts")} */
 const { Processor } = await import(new URL("../dist/models/qwen2_5_vl/processor.js", import.meta.url).href);
-/** @type {typeof import("../src/reward/scorer.ts")} */
-const { Scorer } = await import(new URL("../dist/reward/scorer.js", import.meta.url).href);
-/** @type {typeof import("../src/reward/trace-file.ts")} */
+/** @type {typeof import("../src/engine/pass/scorer.ts")} */
+const { Scorer } = await import(new URL("../dist/engine/pass/scorer.js", import.meta.url).href);
+/** @type {typeof import("../src/engine/threads/trace-file.ts")} */
 const { beginTrace, endTrace, ThreadTrace } = await import(
-  new URL("../dist/reward/trace-file.js", import.meta.url).href
+  new URL("../dist/engine/threads/trace-file.js", import.meta.url).href
 );
 
 /** The spans that are told apart; operators count for the innermost of them. */

@@ -17,16 +17,16 @@ import { readGroups } from "./groups.mjs";
 import { makeWorkloads } from "./workloads.mjs";
 
 /** @typedef {import("../src/models/qwen2_5_vl/processor.ts").GroupPrompt} GroupPrompt */
-/** @typedef {Partial<import("../src/reward/scorer.ts").ScorerOptions>} Options */
+/** @typedef {Partial<import("../src/engine/pass/scorer.ts").ScorerOptions>} Options */
 
-/** @type {typeof import("../src/checkpoint/checkpoint.ts")} */
-const { readJson } = await import(new URL("../dist/checkpoint/checkpoint.js", import.meta.url).href);
+/** @type {typeof import("../src/files/json.ts")} */
+const { readJson } = await import(new URL("../dist/files/json.js", import.meta.url).href);
 /** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
 const { parseConfig } = await import(new URL("../dist/models/qwen2_5_vl/config.js", import.meta.url).href);
 /** @type {typeof import("../src/models/qwen2_5_vl/processor.ts")} */
 const { Processor } = await import(new URL("../dist/models/qwen2_5_vl/processor.js", import.meta.url).href);
-/** @type {typeof import("../src/reward/scorer.ts")} */
-const { Scorer } = await import(new URL("../dist/reward/scorer.js", import.meta.url).href);
+/** @type {typeof import("../src/engine/pass/scorer.ts")} */
+const { Scorer } = await import(new URL("../dist/engine/pass/scorer.js", import.meta.url).href);
 /** @type {typeof import("../src/tokenizer/tokenizer.ts")} */
 const { Tokenizer } = await import(new URL("../dist/tokenizer/tokenizer.js", import.meta.url).href);
 

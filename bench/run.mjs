@@ -37,8 +37,8 @@ import { makeWorkloads } from "./workloads.mjs";
 const { chooseDevice, libtorchVersion, threadCount } = await import(
   new URL("../dist/torch/index.js", import.meta.url).href
 );
-/** @type {typeof import("../src/checkpoint/checkpoint.ts")} */
-const { readJson } = await import(new URL("../dist/checkpoint/checkpoint.js", import.meta.url).href);
+/** @type {typeof import("../src/files/json.ts")} */
+const { readJson } = await import(new URL("../dist/files/json.js", import.meta.url).href);
 /** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
 const { parseConfig } = await import(new URL("../dist/models/qwen2_5_vl/config.js", import.meta.url).href);
 /** @type {typeof import("../src/models/qwen2_5_vl/processor.ts")} */

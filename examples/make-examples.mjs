@@ -10,14 +10,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** @type {typeof import("../src/data/synthetic/document.ts")} */
-const { syntheticDocument } = await import(new URL("../dist/data/synthetic/document.js", import.meta.url).href);
-/** @type {typeof import("../src/data/synthetic/preference.ts")} */
-const { promptOf, shuffledQuestion } = await import(
-  new URL("../dist/data/synthetic/preference.js", import.meta.url).href
-);
-/** @type {typeof import("../src/data/synthetic/png.ts")} */
-const { pngOf } = await import(new URL("../dist/data/synthetic/png.js", import.meta.url).href);
+/** @type {typeof import("../src/synthetic/document.ts")} */
+const { syntheticDocument } = await import(new URL("../dist/synthetic/document.js", import.meta.url).href);
+/** @type {typeof import("../src/synthetic/preference.ts")} */
+const { promptOf, shuffledQuestion } = await import(new URL("../dist/synthetic/preference.js", import.meta.url).href);
+/** @type {typeof import("../src/synthetic/png.ts")} */
+const { pngOf } = await import(new URL("../dist/synthetic/png.js", import.meta.url).href);
 
 const folder = process.argv[2] ?? fileURLToPath(new URL(".", import.meta.url));
 const categories = ["caption", "where", "colour", "count", "value", "letter", "larger"];

@@ -6,12 +6,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** @typedef {import("../src/cli/judged-examples.ts").JudgedExample} JudgedExample */
+/** @typedef {import("../src/cli/demo/judged-examples.ts").JudgedExample} JudgedExample */
 
 /** @type {typeof import("../src/reward/engine.ts")} */
 const { RewardEngine } = await import(new URL("../dist/reward/engine.js", import.meta.url).href);
-/** @type {typeof import("../src/cli/judged-examples.ts")} */
-const { isRight, judgeExamples } = await import(new URL("../dist/cli/judged-examples.js", import.meta.url).href);
+/** @type {typeof import("../src/cli/demo/judged-examples.ts")} */
+const { isRight, judgeExamples } = await import(new URL("../dist/cli/demo/judged-examples.js", import.meta.url).href);
 /** @type {typeof import("../src/cli/wrapped-text.ts")} */
 const { wrapped } = await import(new URL("../dist/cli/wrapped-text.js", import.meta.url).href);
 

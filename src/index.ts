@@ -2,7 +2,6 @@
  * @file The library: score with a reward model from TypeScript or JavaScript. docs/library.md introduces it.
  */
 
-export { type ErrorCode, errorCodes, VlRewardError } from "./errors.ts";
 export type {
   ImagePart,
   Message,
@@ -11,10 +10,11 @@ export type {
   Role,
   TextPart,
   VideoPart,
-} from "./models/conversation.ts";
-export type { DeviceStats, EngineStats } from "./reward/device-stats.ts";
+} from "./conversation.ts";
+export type { Group, GroupResult } from "./engine/group.ts";
+export type { ScorerOptions } from "./engine/pass/scorer.ts";
+export type { DeviceStats, EngineStats } from "./engine/threads/device-stats.ts";
+export type { EngineInfo } from "./engine/threads/messages.ts";
+export { beginTrace, endTrace, type TraceTarget } from "./engine/threads/trace-file.ts";
+export { type ErrorCode, errorCodes, VlRewardError } from "./errors.ts";
 export { type EngineOptions, RewardEngine, readAhead } from "./reward/engine.ts";
-export type { Group, GroupResult } from "./reward/group.ts";
-export type { ScorerOptions } from "./reward/scorer.ts";
-export type { EngineInfo } from "./reward/thread-messages.ts";
-export { beginTrace, endTrace, type TraceTarget } from "./reward/trace-file.ts";

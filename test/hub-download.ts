@@ -6,8 +6,8 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect } from "vitest";
-import { type DownloadOptions, type DownloadProgress, downloadModel } from "../src/checkpoint/hub.ts";
-import type { HubSettings } from "../src/checkpoint/hub-settings.ts";
+import { type DownloadOptions, type DownloadProgress, downloadModel } from "../src/hub/download.ts";
+import type { HubSettings } from "../src/hub/settings.ts";
 import { LocalHub } from "./local-hub.ts";
 
 export const commit = "1111111111111111111111111111111111111111";

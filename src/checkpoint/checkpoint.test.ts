@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { bytesOf, type FileEntry, safetensors } from "../../test/safetensors-file.ts";
+import { readJson } from "../files/json.ts";
 import { keep, liveTensors, type Tensor } from "../torch/index.ts";
-import { fillSlots, listTensors, readJson } from "./checkpoint.ts";
+import { fillSlots, listTensors } from "./checkpoint.ts";
 
 let folder: string;
 beforeEach(() => {

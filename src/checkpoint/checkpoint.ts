@@ -1,8 +1,9 @@
 /** @file A checkpoint folder: its config, its tensors by name over one or several files, and the strict fill of a model. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import { readJson } from "../files/json.ts";
 import { type FileTensor, mapFile, scope, type Tensor } from "../torch/index.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
 
@@ -20,16 +21,6 @@ const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 
 /** Which shard holds each tensor. */
 type WeightMap = z.infer<typeof indexSchema>["weight_map"];
-
-/** Reads a JSON file of a checkpoint. Throws `config_invalid` naming it where it is absent or broken. */
-export function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, "utf8"));
-  } catch (cause) {
-    const reason = cause instanceof SyntaxError ? `it is not JSON: ${cause.message}` : "it cannot be read";
-    throw new VlRewardError("config_invalid", `${file}: ${reason}. A checkpoint folder needs this file.`, { cause });
-  }
-}
 
 /**
  * -> every tensor of the folder by its stored name: model.safetensors, or the shards that

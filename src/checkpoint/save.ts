@@ -4,6 +4,7 @@
  */
 import path from "node:path";
 import { VlRewardError } from "../errors.ts";
+import { type Written, writeDurably, writeTextDurably } from "../files/durable-file.ts";
 import {
   bytesPerElement,
   type Dtype,
@@ -16,7 +17,6 @@ import {
   toDevice,
 } from "../torch/index.ts";
 import type { StoredTensor } from "./checkpoint.ts";
-import { type Written, writeDurably, writeTextDurably } from "./durable-file.ts";
 import { safetensorsDtypes } from "./safetensors.ts";
 
 /** A tensor that is to be written. */

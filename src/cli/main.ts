@@ -8,13 +8,13 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import { VlRewardError } from "../errors.ts";
-import { addDemoCommand } from "./demo.ts";
+import { addDemoCommand } from "./demo/command.ts";
 import { addDoctorCommand } from "./doctor.ts";
-import { addEvaluateCommand } from "./evaluate.ts";
-import { addScoreCommand } from "./score.ts";
-import { addSynthCommand } from "./synth.ts";
-import { addTokenizerCommand } from "./tokenizer.ts";
-import { addTrainCommand } from "./train.ts";
+import { addEvaluateCommand } from "./evaluate/command.ts";
+import { addScoreCommand } from "./score/command.ts";
+import { addSynthCommand } from "./synth/command.ts";
+import { addTokenizerCommand } from "./tokenizer/command.ts";
+import { addTrainCommand } from "./train/command.ts";
 
 const { version }: { version: string } = JSON.parse(
   readFileSync(new URL("../../package.json", import.meta.url), "utf8"),

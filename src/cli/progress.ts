@@ -1,7 +1,7 @@
 /**
  * @file How far scoring is, on standard error.
  */
-import { duration } from "../training/output/numbers.ts";
+import { duration } from "../report/numbers.ts";
 import { LiveLine } from "./live-line.ts";
 
 /** What is done so far; `share` is of the whole input, between 0 and 1, when its size is known. */

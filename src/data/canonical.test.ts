@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Message } from "../models/conversation.ts";
+import type { Message } from "../conversation.ts";
 import { canonicalText, hashShare, promptHash } from "./canonical.ts";
 
 const user = (content: Message["content"]): Message => ({ role: "user", content });

@@ -5,7 +5,7 @@
  */
 
 import { createHash } from "node:crypto";
-import type { Message, Part } from "../models/conversation.ts";
+import type { Message, Part } from "../conversation.ts";
 
 /** A text that is equal for equal turns and for no others. */
 export function canonicalText(messages: readonly Message[]): string {

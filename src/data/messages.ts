@@ -8,8 +8,8 @@
  */
 
 import { z } from "zod";
+import type { Message, Part, Role } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
-import type { Message, Part, Role } from "../models/conversation.ts";
 import { jsonPath, quote } from "./schema-errors.ts";
 
 /** Text that has an encoding: half a surrogate pair has none, and a tokenizer would replace it without a word. */

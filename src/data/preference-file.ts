@@ -9,8 +9,8 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { VlRewardError } from "../errors.ts";
+import { decodeLine, lineTooLong, maxLineBytes } from "../files/json-lines.ts";
 import { GrowingArray } from "./growing-array.ts";
-import { decodeLine, lineTooLong, maxLineBytes } from "./json-lines.ts";
 import { type ReadPreference, readPreference } from "./preference.ts";
 
 const chunkBytes = 4 * 2 ** 20;

@@ -9,8 +9,8 @@
  */
 
 import { z } from "zod";
+import type { Message } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
-import type { Message } from "../models/conversation.ts";
 import { canonicalText } from "./canonical.ts";
 import { readMessages, text, wireMessages } from "./messages.ts";
 import { requireUserTurn } from "./record.ts";

@@ -4,7 +4,7 @@
  */
 
 import { z } from "zod";
-import type { Message } from "../models/conversation.ts";
+import type { Message } from "../conversation.ts";
 import { readMessages, text, wireMessages } from "./messages.ts";
 import { type LineResult, readRecordLine } from "./record-line.ts";
 

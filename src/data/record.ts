@@ -3,8 +3,8 @@
  */
 
 import { z } from "zod";
+import type { Message } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
-import type { Message } from "../models/conversation.ts";
 import { readMessages, text, wireMessages } from "./messages.ts";
 import { type RecordId, readRecordLine } from "./record-line.ts";
 

@@ -2,10 +2,11 @@
  * @file The weights of a model that is trained from nothing: transformers' scheme (matrices normally distributed, biases
  * 0, norms 1) with three scales that matter for models of a few million parameters.
  */
+
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { readJson } from "../checkpoint/checkpoint.ts";
 import { VlRewardError } from "../errors.ts";
+import { readJson } from "../files/json.ts";
 import type { Parameter, Placement } from "../nn/index.ts";
 import { addScalarInto, Generator, mulScalar, randn, scope, type Tensor, zeros } from "../torch/index.ts";
 

@@ -2,10 +2,12 @@
  * @file A reward model: a backbone and a head that turns the last token's hidden state into one number (Skywork-VL Reward,
  * arXiv 2505.07263, section 3).
  */
+
 import path from "node:path";
-import { fillSlots, listTensors, readJson, type StoredTensor } from "../checkpoint/checkpoint.ts";
+import { fillSlots, listTensors, type StoredTensor } from "../checkpoint/checkpoint.ts";
 import { fingerprintTensors } from "../checkpoint/fingerprint.ts";
 import { VlRewardError } from "../errors.ts";
+import { readJson } from "../files/json.ts";
 import { Module, Parameter, type Placement } from "../nn/index.ts";
 import {
   add,

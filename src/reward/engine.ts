@@ -5,15 +5,15 @@
  * holds the model (pipeline.ts); here they get order, a bound on what is read ahead, and an end.
  */
 
+import type { PixelLimits } from "../conversation.ts";
+import { type Group, type GroupResult, textLength } from "../engine/group.ts";
+import type { ScorerOptions } from "../engine/pass/scorer.ts";
+import type { EngineStats } from "../engine/threads/device-stats.ts";
+import type { EngineInfo } from "../engine/threads/messages.ts";
+import { Pipeline } from "../engine/threads/pipeline.ts";
+import type { TraceTarget } from "../engine/threads/trace-file.ts";
 import { VlRewardError } from "../errors.ts";
-import type { PixelLimits } from "../models/conversation.ts";
-import type { EngineStats } from "./device-stats.ts";
-import { type Group, type GroupResult, textLength } from "./group.ts";
-import { inOrder } from "./in-order.ts";
-import { Pipeline } from "./pipeline.ts";
-import type { ScorerOptions } from "./scorer.ts";
-import type { EngineInfo } from "./thread-messages.ts";
-import type { TraceTarget } from "./trace-file.ts";
+import { inOrder } from "../tasks/in-order.ts";
 
 /** How far `score` reads ahead of its results: this many groups, or fewer that hold this many characters. */
 export const readAhead = { groups: 256, characters: 64 * 2 ** 20 };

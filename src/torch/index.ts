@@ -13,10 +13,10 @@ export {
   standardThreadCount,
   threadCount,
 } from "./device.ts";
-export { type Backend, type GroupOptions, ProcessGroup, type Reduction } from "./distributed.ts";
-export { endProcess, Heartbeat } from "./heartbeat.ts";
+export { endProcess, Heartbeat } from "./distributed/heartbeat.ts";
+export { type ProcessEnvironment, processEnvironment } from "./distributed/process-environment.ts";
+export { type Backend, type GroupOptions, ProcessGroup, type Reduction } from "./distributed/process-group.ts";
 export * from "./ops.ts";
-export { type ProcessEnvironment, processEnvironment } from "./process-environment.ts";
 export { Generator } from "./random.ts";
 export {
   bytesPerElement,

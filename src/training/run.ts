@@ -2,11 +2,12 @@
  * @file A whole run in one process: data checked, model loaded, state taken up, steps made, results written. Everything that
  * is worth telling goes through one listener; the first process alone writes files.
  */
+
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import path from "node:path";
-import { readJson } from "../checkpoint/checkpoint.ts";
-import { writeTextDurably, writing } from "../checkpoint/durable-file.ts";
 import { VlRewardError } from "../errors.ts";
+import { writeTextDurably, writing } from "../files/durable-file.ts";
+import { readJson } from "../files/json.ts";
 import { parseConfig } from "../models/qwen2_5_vl/config.ts";
 import type { Device } from "../torch/index.ts";
 import { type TrainConfig, trainConfigText } from "./config/config.ts";

@@ -4,12 +4,12 @@
  */
 import { availableParallelism, cpus } from "node:os";
 import { randomStream } from "../data/random.ts";
+import { defaultShare } from "../engine/machine/memory.ts";
+import { type ComputeDtype, chooseDtype } from "../engine/machine/precision.ts";
+import { systemMemory } from "../engine/machine/system-memory.ts";
+import { FeatureStore } from "../engine/pass/feature-store.ts";
 import { RewardModel } from "../models/reward-model.ts";
 import { type Parameter, placement } from "../nn/index.ts";
-import { FeatureStore } from "../reward/feature-store.ts";
-import { defaultShare } from "../reward/memory.ts";
-import { type ComputeDtype, chooseDtype } from "../reward/precision.ts";
-import { systemMemory } from "../reward/system-memory.ts";
 import {
   bytesPerElement,
   type Device,

@@ -2,8 +2,10 @@
  * @file The program of the thread that trains: the main thread stays free to show progress and to hear Ctrl-C while a step
  * is computed.
  */
+
 import { parentPort, workerData } from "node:worker_threads";
-import { toWire, type WireError } from "../reward/thread-messages.ts";
+import { toWire, type WireError } from "../tasks/wire-error.ts";
+
 import { chooseDevice, type Device, type ProcessEnvironment, ProcessGroup } from "../torch/index.ts";
 import { type RunOptions, type RunResult, runTraining, type TrainEvent } from "./run.ts";
 import { alone, type World } from "./world.ts";

@@ -1,7 +1,8 @@
 /** @file Training, seen from the caller's thread: starts the thread that trains and listens. */
+
 import { Worker } from "node:worker_threads";
 import { VlRewardError } from "../errors.ts";
-import { fromWire } from "../reward/thread-messages.ts";
+import { fromWire } from "../tasks/wire-error.ts";
 import { Heartbeat, keepMemory } from "../torch/index.ts";
 import type { RunResult, TrainEvent } from "./run.ts";
 import type { FromTrain, TrainTask } from "./train-thread.ts";

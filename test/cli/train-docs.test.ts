@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
-import { keysAsMarkdown } from "../../src/cli/train-reference.ts";
+import { keysAsMarkdown } from "../../src/cli/train/reference.ts";
 
 const file = fileURLToPath(new URL("../../docs/training.md", import.meta.url));
 

@@ -1,7 +1,7 @@
 /** @file What the collectives compute, between real processes; expectations follow from their definition. */
 import { beforeAll, describe, expect, test } from "vitest";
 import { ensureDist, here } from "../../setup/ensure.mjs";
-import { Store } from "../../src/torch/store.ts";
+import { Store } from "../../src/torch/distributed/store.ts";
 import { freePort, type RankOutcome, runRanks } from "./ranks.ts";
 
 beforeAll(() => ensureDist(here));

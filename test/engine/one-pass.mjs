@@ -3,10 +3,10 @@
  * bytes. KIND is `pictures`, with AMOUNT patches, or `text`, with AMOUNT tokens.
  */
 import { readFileSync, writeFileSync } from "node:fs";
+import { activationBytes } from "../../dist/engine/machine/memory.js";
 import { parseConfig } from "../../dist/models/qwen2_5_vl/config.js";
 import { Qwen25VL } from "../../dist/models/qwen2_5_vl/model.js";
 import { placement } from "../../dist/nn/index.js";
-import { activationBytes } from "../../dist/reward/memory.js";
 import { Generator, noGrad, randn, scope, toDtype } from "../../dist/torch/index.js";
 
 const [kind, amount, precision] = process.argv.slice(2);

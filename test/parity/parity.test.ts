@@ -6,13 +6,13 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
+import type { Message } from "../../src/conversation.ts";
 import { readRecord } from "../../src/data/record.ts";
-import type { Message } from "../../src/models/conversation.ts";
-import { PackedAttention } from "../../src/models/qwen2_5_vl/packed-attention.ts";
 import { patchify } from "../../src/models/qwen2_5_vl/patches.ts";
 import { Processor } from "../../src/models/qwen2_5_vl/processor.ts";
 import { type Grid, planWindows } from "../../src/models/qwen2_5_vl/window-plan.ts";
 import { RewardModel } from "../../src/models/reward-model.ts";
+import { PackedAttention } from "../../src/nn/attention/packed-attention.ts";
 import { placement } from "../../src/nn/index.ts";
 import {
   accumulatedGradient,

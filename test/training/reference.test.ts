@@ -3,11 +3,12 @@
  * 2.6, transformers 4.51.3) over five steps on checkpoints of two shapes; here the same steps are made, with everything
  * that makes them fast switched on and off.
  */
+
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { readJson } from "../../src/checkpoint/checkpoint.ts";
 import { readPreference } from "../../src/data/preference.ts";
+import { readJson } from "../../src/files/json.ts";
 import { parseConfig } from "../../src/models/qwen2_5_vl/config.ts";
 import { Processor } from "../../src/models/qwen2_5_vl/processor.ts";
 import { RewardModel } from "../../src/models/reward-model.ts";

@@ -1,7 +1,7 @@
 /** @file A page about what was measured: what a model can and cannot judge. The embedded model's README.md is one. */
 import { stringify } from "yaml";
-import type { Category, DocumentKind } from "../../data/synthetic/question.ts";
-import { grouped, percent, percentRange } from "../../training/output/numbers.ts";
+import { grouped, percent, percentRange } from "../../report/numbers.ts";
+import type { Category, DocumentKind } from "../../synthetic/question.ts";
 import { type CategoryResult, kindOf, meanOf, type SyntheticEvaluation, supportedFrom } from "./evaluation.ts";
 
 const kinds: Readonly<Record<DocumentKind, string>> = {

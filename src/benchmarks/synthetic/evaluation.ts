@@ -1,8 +1,8 @@
 /** @file What the benchmark finds, as it stands in its JSON file. */
 import { z } from "zod";
-import { type CamelCase, camelCase } from "../../data/camel-case.ts";
-import { type Category, categories, type DocumentKind } from "../../data/synthetic/question.ts";
 import { VlRewardError } from "../../errors.ts";
+import { type CamelCase, camelCase } from "../../files/camel-case.ts";
+import { type Category, categories, type DocumentKind } from "../../synthetic/question.ts";
 
 const interval = z.tuple([z.number(), z.number()]).readonly();
 const share = { correct: z.int(), count: z.int(), accuracy: z.number(), interval };

@@ -1,9 +1,9 @@
 /** @file The measurement, by judges whose figures are known: one that knows the truth, one that guesses, one that sees little. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { categoriesOf } from "../../data/synthetic/document.ts";
+import type { Group, GroupResult } from "../../engine/group.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { Group, GroupResult } from "../../reward/group.ts";
+import { categoriesOf } from "../../synthetic/document.ts";
 import { evaluationCard } from "./card.ts";
 import { readEvaluation } from "./evaluation.ts";
 import { type Judge, measure, questionCount } from "./measure.ts";

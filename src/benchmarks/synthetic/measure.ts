@@ -2,12 +2,13 @@
  * @file Measures a model on documents made up from a seed: whether it tells right answers from wrong ones, by category, by size
  * of the picture, on combinations that no training document has; and what a model without pictures makes of the same.
  */
-import { categoriesOf } from "../../data/synthetic/document.ts";
-import type { Category } from "../../data/synthetic/question.ts";
-import type { Split } from "../../data/synthetic/world.ts";
+
+import type { Group, GroupResult } from "../../engine/group.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { Group, GroupResult } from "../../reward/group.ts";
-import { calibrationError, calibrationOf, pairedDifference, type Share, shareOf } from "../statistics.ts";
+import { calibrationError, calibrationOf, pairedDifference, type Share, shareOf } from "../../report/statistics.ts";
+import { categoriesOf } from "../../synthetic/document.ts";
+import type { Category } from "../../synthetic/question.ts";
+import type { Split } from "../../synthetic/world.ts";
 import { type CategoryResult, kindOf, type SyntheticEvaluation } from "./evaluation.ts";
 import { type Asked, questions } from "./questions.ts";
 

@@ -1,9 +1,10 @@
 /** @file The questions of the benchmark: one from each document, so that no two have a picture in common. */
-import { syntheticDocument } from "../../data/synthetic/document.ts";
-import { pictureUrl, promptOf } from "../../data/synthetic/preference.ts";
-import type { Category } from "../../data/synthetic/question.ts";
-import type { Split } from "../../data/synthetic/world.ts";
-import type { Group } from "../../reward/group.ts";
+
+import type { Group } from "../../engine/group.ts";
+import { syntheticDocument } from "../../synthetic/document.ts";
+import { pictureUrl, promptOf } from "../../synthetic/preference.ts";
+import type { Category } from "../../synthetic/question.ts";
+import type { Split } from "../../synthetic/world.ts";
 
 /** Beside the right answer where a category has so many: a choice of eight. */
 const wrong = 7;

@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import defaults from "../../../test/fixtures/model/defaults.json" with { type: "json" };
-import { readJson } from "../../checkpoint/checkpoint.ts";
+import { readJson } from "../../files/json.ts";
+
 import { parseConfig } from "./config.ts";
 
 /** What config.json of the published 7B says. */

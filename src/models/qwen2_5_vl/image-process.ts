@@ -5,10 +5,11 @@
  * of the checkpoint's preprocessor. The second one changes nothing but where the two sets of limits disagree, and then
  * it resamples the resized picture, not the original.
  */
+
+import type { ImagePart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { RgbImage } from "../../media/image.ts";
 import { resizeBicubic } from "../../media/resize.ts";
-import type { ImagePart } from "../conversation.ts";
 import { defaultMaxPixels, defaultMinPixels, imageFactor, type Size, smartResize } from "./smart-resize.ts";
 
 export interface PixelRange {

@@ -2,6 +2,9 @@
  * @file The decoder of Qwen2.5-VL: Qwen2.5 with multimodal rotary positions. Class and property names are those of
  * transformers' modeling_qwen2_5_vl.py and of the published checkpoints.
  */
+
+import type { KeyValues, PackedGroup, PrefixListener, StreamAttention } from "../../nn/attention/packed-attention.ts";
+import { attentionOver } from "../../nn/attention/packed-attention-varlen.ts";
 import {
   Embedding,
   inverseFrequencies,
@@ -17,8 +20,6 @@ import {
 } from "../../nn/index.ts";
 import { add, indexSelect, reshape, scope, type Tensor, tensorFrom, view } from "../../torch/index.ts";
 import type { TextConfig } from "./config.ts";
-import type { KeyValues, PackedGroup, PrefixListener, StreamAttention } from "./packed-attention.ts";
-import { attentionOver } from "./packed-attention-varlen.ts";
 
 class Attention extends Module {
   readonly qProj: Linear;

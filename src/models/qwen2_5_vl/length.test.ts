@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../checkpoint/safetensors.ts";
+import type { Message, Part } from "../../conversation.ts";
 import { readRecord } from "../../data/record.ts";
-import type { Message, Part } from "../conversation.ts";
 import { LengthCounter } from "./length.ts";
 
 const fixtures = path.join(import.meta.dirname, "../../../test/fixtures/parity");

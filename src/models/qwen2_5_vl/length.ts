@@ -2,12 +2,13 @@
  * @file How many tokens conversations have, without decoding their pictures and videos: sizes come from headers. What it
  * says is what `Processor` will make, and what cannot be prepared is found here first.
  */
+
+import type { ImagePart, Message, PixelLimits, VideoPart } from "../../conversation.ts";
 import { mediaName } from "../../media/name.ts";
 import { isRemote, type OpenOptions, openMedia } from "../../media/source.ts";
 import { ChatTemplate } from "../../tokenizer/chat-template.ts";
 import { tokenizeConversation } from "../../tokenizer/conversation.ts";
 import { Tokenizer } from "../../tokenizer/tokenizer.ts";
-import type { ImagePart, Message, PixelLimits, VideoPart } from "../conversation.ts";
 import { imageSizes, type PixelRange } from "./image-process.ts";
 import { loadPreprocessorConfig, type PreprocessorConfig } from "./preprocessor-config.ts";
 import { defaultMaxPixels, defaultMinPixels, type Size } from "./smart-resize.ts";

@@ -2,11 +2,12 @@
  * @file How a checkpoint wants its pictures: preprocessor_config.json, or processor_config.json as transformers 5 writes it
  * (`size.shortest_edge` and `size.longest_edge` there are numbers of pixels, in spite of their names).
  */
+
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
-import { readJson } from "../../checkpoint/checkpoint.ts";
 import { VlRewardError } from "../../errors.ts";
+import { readJson } from "../../files/json.ts";
 
 const triple = z.tuple([z.number(), z.number(), z.number()]);
 const pixels = z.int().positive();

@@ -2,9 +2,9 @@ import { copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { readJson } from "../../checkpoint/checkpoint.ts";
+import type { ImagePart, Message } from "../../conversation.ts";
+import { readJson } from "../../files/json.ts";
 import { setTracer } from "../../torch/index.ts";
-import type { ImagePart, Message } from "../conversation.ts";
 import { parseConfig } from "./config.ts";
 import { type GroupPrompt, type PictureCache, Processor, type Visual } from "./processor.ts";
 

@@ -4,6 +4,7 @@
  * parity.md lists the deliberate differences.
  */
 import { createHash } from "node:crypto";
+import type { ImagePart, Message, PixelLimits, VideoPart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { RgbImage } from "../../media/image.ts";
 import { mediaName } from "../../media/name.ts";
@@ -12,7 +13,6 @@ import { ChatTemplate } from "../../tokenizer/chat-template.ts";
 import { tokenizeConversation } from "../../tokenizer/conversation.ts";
 import { Tokenizer } from "../../tokenizer/tokenizer.ts";
 import { traced } from "../../torch/index.ts";
-import type { ImagePart, Message, PixelLimits, VideoPart } from "../conversation.ts";
 import type { Qwen25VLConfig } from "./config.ts";
 import { type PixelRange, prepareImage } from "./image-process.ts";
 import { type Frames, framesOf } from "./patches.ts";

@@ -3,8 +3,8 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import plans from "../../../test/fixtures/video/plans.json" with { type: "json" };
 import prepared from "../../../test/fixtures/video/prepared.json" with { type: "json" };
+import type { VideoPart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { VideoPart } from "../conversation.ts";
 import { planVideo, prepareVideo, type VideoOptions } from "./video-process.ts";
 
 const baseFolder = fileURLToPath(new URL("../../../test/fixtures/video/", import.meta.url));

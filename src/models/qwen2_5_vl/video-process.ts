@@ -5,6 +5,8 @@
  * What the reference raises an error for, or answers by quietly reading the whole file with another reader, is an error
  * here; so are limits that contradict each other where both were given.
  */
+
+import type { VideoPart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import { decodeImage, type RgbImage } from "../../media/image.ts";
 import { readImageSize } from "../../media/image-size.ts";
@@ -13,7 +15,6 @@ import { resizeBicubic } from "../../media/resize.ts";
 import { type OpenOptions, openMedia, readMedia } from "../../media/source.ts";
 import { openVideo } from "../../media/video.ts";
 import { clamp, permute, round, scope, tensorFrom, toDtype, traced, upsampleBicubic2dAa } from "../../torch/index.ts";
-import type { VideoPart } from "../conversation.ts";
 import { imageSizes, type PixelRange, prepareImage } from "./image-process.ts";
 import {
   defaultMaxPixels,

@@ -2,6 +2,8 @@
  * @file The vision tower of Qwen2.5-VL (arXiv 2502.13923, section 2.1): patches in, one feature per visual token out.
  * Class and property names are those of transformers' modeling_qwen2_5_vl.py and of the checkpoints.
  */
+
+import { flashVarlen, type Lengths, offsetsOf, takesVarlen } from "../../nn/attention/varlen-kernel.ts";
 import {
   GELU,
   inverseFrequencies,
@@ -35,7 +37,6 @@ import {
   zeros,
 } from "../../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
-import { flashVarlen, type Lengths, offsetsOf, takesVarlen } from "./varlen-kernel.ts";
 import { type Grid, inverse, planWindows, type Runs, visualTokens, type WindowPlan } from "./window-plan.ts";
 
 /** A pass of fewer is filled up: fewer rows meet other matrix kernels, whose sums have other bits. */

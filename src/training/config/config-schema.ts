@@ -7,8 +7,8 @@
  */
 
 import { z } from "zod";
-import { categories } from "../../data/synthetic/question.ts";
-import { splits } from "../../data/synthetic/world.ts";
+import { categories } from "../../synthetic/question.ts";
+import { splits } from "../../synthetic/world.ts";
 
 const count = z.int("a positive whole number").positive("a positive whole number");
 const wholeFromZero = z.int("a whole number from 0").nonnegative("a whole number from 0");

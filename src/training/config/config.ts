@@ -7,9 +7,9 @@ import { readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument, stringify } from "yaml";
 import type { z } from "zod";
-import { type CamelCase, camelCase, snakeCase } from "../../data/camel-case.ts";
 import { departure, quote, unknownKey } from "../../data/schema-errors.ts";
 import { VlRewardError } from "../../errors.ts";
+import { type CamelCase, camelCase, snakeCase } from "../../files/camel-case.ts";
 import { configKeys, isListAt, knownKeys } from "./config-keys.ts";
 import { trainConfigSchema } from "./config-schema.ts";
 

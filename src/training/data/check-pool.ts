@@ -4,12 +4,12 @@
  */
 
 import { Worker } from "node:worker_threads";
+import type { PixelLimits } from "../../conversation.ts";
 import type { Preference } from "../../data/preference.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { PixelLimits } from "../../models/conversation.ts";
-import { fromWire, type WireError } from "../../reward/thread-messages.ts";
+import { RequestPool } from "../../tasks/request-pool.ts";
+import { fromWire, type WireError } from "../../tasks/wire-error.ts";
 import type { LengthRule, Outcome } from "./record-check.ts";
-import { RequestPool } from "./request-pool.ts";
 
 /** What a check thread is started with. */
 export interface CheckTask {

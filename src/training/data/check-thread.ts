@@ -5,7 +5,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { LengthCounter } from "../../models/qwen2_5_vl/length.ts";
-import { toWire } from "../../reward/thread-messages.ts";
+import { toWire } from "../../tasks/wire-error.ts";
 import type { CheckRequest, CheckTask, FromCheck } from "./check-pool.ts";
 import { checkPreference } from "./record-check.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Message, Role } from "../../models/conversation.ts";
+import type { Message, Role } from "../../conversation.ts";
 import { nextCut, withoutOldest } from "./cut.ts";
 
 const roles: Record<string, Role> = { s: "system", u: "user", p: "user", a: "assistant" };

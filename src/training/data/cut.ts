@@ -5,7 +5,7 @@
  * is not cut beyond it.
  */
 
-import type { Message } from "../../models/conversation.ts";
+import type { Message } from "../../conversation.ts";
 
 /**
  * How many turns to leave out after `dropped` have been and it is still too long, or undefined when nothing more may go.

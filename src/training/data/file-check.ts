@@ -13,7 +13,7 @@ import type { ReadPreference } from "../../data/preference.ts";
 import { PreferenceFile } from "../../data/preference-file.ts";
 import { type ErrorCode, VlRewardError } from "../../errors.ts";
 import type { LengthCounter } from "../../models/qwen2_5_vl/length.ts";
-import { inOrder } from "../../reward/in-order.ts";
+import { inOrder } from "../../tasks/in-order.ts";
 import { CheckPool } from "./check-pool.ts";
 import { badOutcome, checkPreference, type LengthRule, type Outcome } from "./record-check.ts";
 

@@ -1,7 +1,7 @@
 /** @file What the synthetic generator gives as a source: a function of the seed and of numbers alone. */
 
 import { expect, test } from "vitest";
-import { camelCase } from "../../data/camel-case.ts";
+import { camelCase } from "../../files/camel-case.ts";
 import { syntheticOptions } from "../config/config-schema.ts";
 import { generatedSource } from "./generators.ts";
 import type { RecordSource } from "./record-source.ts";

@@ -1,10 +1,10 @@
 /** @file The generators that a configuration can name, as sources. */
 
 import { createHash } from "node:crypto";
-import { camelCase, snakeCase } from "../../data/camel-case.ts";
 import { below, randomStream } from "../../data/random.ts";
-import { type DocumentSpec, type SyntheticDocument, syntheticDocument } from "../../data/synthetic/document.ts";
-import { syntheticPreference } from "../../data/synthetic/preference.ts";
+import { camelCase, snakeCase } from "../../files/camel-case.ts";
+import { type DocumentSpec, type SyntheticDocument, syntheticDocument } from "../../synthetic/document.ts";
+import { syntheticPreference } from "../../synthetic/preference.ts";
 import type { DataSource } from "../config/config.ts";
 import { syntheticOptions } from "../config/config-schema.ts";
 import { GeneratedSource } from "./generated-source.ts";

@@ -2,20 +2,16 @@
  * @file Threads that read, decode, resize and tokenize beside the arithmetic: the engine's prepare threads, whose prompts
  * come back here.
  */
+
 import { MessageChannel, Worker } from "node:worker_threads";
+import type { PixelLimits } from "../../conversation.ts";
+import type { Group } from "../../engine/group.ts";
+import { DeviceLoad } from "../../engine/threads/device-load.ts";
+import type { FromPrepare, PrepareTask, Prompt, ToPrepare } from "../../engine/threads/messages.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { PixelLimits } from "../../models/conversation.ts";
 import type { GroupPrompt } from "../../models/qwen2_5_vl/processor.ts";
-import { DeviceLoad } from "../../reward/device-load.ts";
-import type { Group } from "../../reward/group.ts";
-import {
-  type FromPrepare,
-  fromWire,
-  type PrepareTask,
-  type Prompt,
-  type ToPrepare,
-} from "../../reward/thread-messages.ts";
-import { RequestPool } from "./request-pool.ts";
+import { RequestPool } from "../../tasks/request-pool.ts";
+import { fromWire } from "../../tasks/wire-error.ts";
 
 export class PreparePool {
   readonly #pool: RequestPool<GroupPrompt>;
@@ -34,7 +30,7 @@ export class PreparePool {
           prompts: [port1],
           load: DeviceLoad.forDevices(1).buffer, // of one consumer: there is nothing to choose
         };
-        const program = new URL("../../reward/prepare-thread.js", import.meta.url);
+        const program = new URL("../../engine/threads/prepare-thread.js", import.meta.url);
         const worker = new Worker(program, { workerData: task, transferList: [port1], execArgv: [] });
         port2.on("message", (message: Prompt) => {
           if (message.kind === "prompt") pool.resolve(message.id, message.prompt);

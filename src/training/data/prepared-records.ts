@@ -1,7 +1,8 @@
 /** @file Records on their way to the model: read and prepared ahead of the arithmetic, in order, and put together to streams. */
+
+import { promptTokens } from "../../engine/pass/plan.ts";
 import { VlRewardError } from "../../errors.ts";
-import { inOrder } from "../../reward/in-order.ts";
-import { promptTokens } from "../../reward/plan.ts";
+import { inOrder } from "../../tasks/in-order.ts";
 import type { PreparedPairs } from "../step/grouped-pass.ts";
 import type { BatchEntry } from "./order.ts";
 import type { PreparePool } from "./prepare-pool.ts";

@@ -3,14 +3,16 @@
  * with the low-rank updates and the other backbone weights that were trained; the reward head stands beside them in
  * value_head.safetensors, which PEFT does not read.
  */
+
 import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
-import { fillSlots, readJson, type StoredTensor } from "../../checkpoint/checkpoint.ts";
-import { writeTextDurably, writing } from "../../checkpoint/durable-file.ts";
+import { fillSlots, type StoredTensor } from "../../checkpoint/checkpoint.ts";
 import { readSafetensorsHeader } from "../../checkpoint/safetensors.ts";
 import { type TensorSource, writeSafetensors } from "../../checkpoint/save.ts";
 import { VlRewardError } from "../../errors.ts";
+import { writeTextDurably, writing } from "../../files/durable-file.ts";
+import { readJson } from "../../files/json.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import { attachLora, type LoraOptions, namedLinears, type Placement } from "../../nn/index.ts";
 import { updateName } from "../step/trainable.ts";

@@ -3,12 +3,13 @@
  * but write another one: text fields under `text_config`, positions under `rope_parameters`, pictures' sizes in
  * processor_config.json, and no vocab.json.
  */
+
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
-import { readJson } from "../../checkpoint/checkpoint.ts";
+import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { PixelLimits } from "../../models/conversation.ts";
+import { readJson } from "../../files/json.ts";
 import { loadPreprocessorConfig } from "../../models/qwen2_5_vl/preprocessor-config.ts";
 import { parseJsonFile } from "../../tokenizer/config-file.ts";
 import { tokenizerJson } from "../../tokenizer/tokenizer-json.ts";

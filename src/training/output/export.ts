@@ -3,10 +3,10 @@
  * Everything is first written beside its place; config.json, without which a folder is no checkpoint, is gone while the
  * files are exchanged and comes last.
  */
+
 import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { listTensors, readJson } from "../../checkpoint/checkpoint.ts";
-import { incomplete, sync, unwritable, writing } from "../../checkpoint/durable-file.ts";
+import { listTensors } from "../../checkpoint/checkpoint.ts";
 import {
   inFileOrder,
   storedSource,
@@ -14,8 +14,10 @@ import {
   writeModelFiles,
   writeSafetensors,
 } from "../../checkpoint/save.ts";
+import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { PixelLimits } from "../../models/conversation.ts";
+import { incomplete, sync, unwritable, writing } from "../../files/durable-file.ts";
+import { readJson } from "../../files/json.ts";
 import { hasWeights } from "../../models/initial-weights.ts";
 import { parseConfig } from "../../models/qwen2_5_vl/config.ts";
 import { Qwen25VL } from "../../models/qwen2_5_vl/model.ts";

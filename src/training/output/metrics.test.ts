@@ -2,6 +2,7 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { wilsonInterval } from "../../report/statistics.ts";
 import {
   bestEvaluation,
   type Evaluation,
@@ -10,7 +11,6 @@ import {
   readSteps,
   type StepMetrics,
   summarise,
-  wilsonInterval,
 } from "./metrics.ts";
 
 let folder: string;

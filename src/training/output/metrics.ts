@@ -8,7 +8,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { VlRewardError } from "../../errors.ts";
-import { AppendFile } from "./append-file.ts";
+import { AppendFile } from "../../files/append-file.ts";
+import { wilsonInterval } from "../../report/statistics.ts";
 
 /** One optimizer step. Loss, accuracy and margin are means over its pairs, before the weights change. */
 export interface StepMetrics {
@@ -76,17 +77,6 @@ function accuracyOf(results: readonly PairResult[]): Accuracy {
     margin: mean(({ margin }) => margin),
     loss: mean(({ loss }) => loss),
   };
-}
-
-/** Wilson's score interval at 95% of a share that was seen as `correct` of `pairs`; it stays within 0 and 1. */
-export function wilsonInterval(correct: number, pairs: number): readonly [low: number, high: number] {
-  if (pairs === 0) return [0, 1];
-  const z = 1.959963984540054; // the normal distribution's 97.5% quantile
-  const share = correct / pairs;
-  const scale = 1 + z ** 2 / pairs;
-  const centre = (share + z ** 2 / (2 * pairs)) / scale;
-  const half = (z / scale) * Math.sqrt((share * (1 - share)) / pairs + z ** 2 / (4 * pairs ** 2));
-  return [correct === 0 ? 0 : centre - half, correct === pairs ? 1 : centre + half];
 }
 
 /** -> the one with the highest accuracy, the first of several */

@@ -4,8 +4,8 @@
  * Its header is what the Hugging Face hub reads. The license is left to whoever publishes the checkpoint.
  */
 import { stringify } from "yaml";
+import { duration, grouped, percent, percentRange, short } from "../../report/numbers.ts";
 import { bestEvaluation, type Evaluation } from "./metrics.ts";
-import { duration, grouped, percent, percentRange, short } from "./numbers.ts";
 import type { DataFile } from "./report.ts";
 
 export interface ModelCard {

@@ -4,12 +4,12 @@
  * The page is one file that asks for nothing: no script, no font, no address. It stays below 2 MB however long the run was.
  */
 
+import { type Curve, curveChart, intervalBar, type Mark, type StageSpan, sparkline } from "../../report/chart.ts";
+import { type Markup, markup } from "../../report/markup.ts";
+import { byteSize, duration, grouped, percent, percentRange, short } from "../../report/numbers.ts";
+import { reportStyle } from "../../report/style.ts";
 import type { FileReport } from "../data/file-check.ts";
-import { type Curve, curveChart, intervalBar, type Mark, type StageSpan, sparkline } from "./chart.ts";
-import { type Markup, markup } from "./markup.ts";
 import { type Accuracy, bestEvaluation, type Evaluation, type StepMetrics } from "./metrics.ts";
-import { byteSize, duration, grouped, percent, percentRange, short } from "./numbers.ts";
-import { reportStyle } from "./report-style.ts";
 
 export interface Report {
   readonly name: string; // of the run

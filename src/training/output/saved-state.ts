@@ -6,22 +6,17 @@
  * Other names: `.incomplete` is being written, `.removed` is being removed, `.replaced` gives way to a new state of the
  * same step, `.damaged` has been found damaged and waits for a person.
  */
+
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync } from "node:fs";
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
-import { readJson, type StoredTensor } from "../../checkpoint/checkpoint.ts";
-import {
-  incomplete,
-  isSystemError,
-  sync,
-  type Written,
-  writeTextDurably,
-  writing,
-} from "../../checkpoint/durable-file.ts";
+import type { StoredTensor } from "../../checkpoint/checkpoint.ts";
 import { readSafetensorsHeader } from "../../checkpoint/safetensors.ts";
 import { type TensorSource, writeSafetensors } from "../../checkpoint/save.ts";
 import { VlRewardError } from "../../errors.ts";
+import { incomplete, isSystemError, sync, type Written, writeTextDurably, writing } from "../../files/durable-file.ts";
+import { readJson } from "../../files/json.ts";
 
 export interface StateToSave {
   /** Optimizer steps done, over all stages. */

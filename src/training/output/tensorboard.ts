@@ -7,8 +7,8 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { writing } from "../../checkpoint/durable-file.ts";
-import { AppendFile } from "./append-file.ts";
+import { AppendFile } from "../../files/append-file.ts";
+import { writing } from "../../files/durable-file.ts";
 import type { Accuracy, Evaluation, StepMetrics } from "./metrics.ts";
 
 /** The event file of one run of the process; a run that goes on from a saved state begins another one beside it. */

@@ -1,7 +1,9 @@
 /** @file What language modelling needs beside the reward model: the language model's own head, and where answers begin. */
+
 import path from "node:path";
 import { z } from "zod";
-import { listTensors, readJson } from "../../checkpoint/checkpoint.ts";
+import { listTensors } from "../../checkpoint/checkpoint.ts";
+import { readJson } from "../../files/json.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import { Parameter, type Placement } from "../../nn/index.ts";
 import { Tokenizer } from "../../tokenizer/tokenizer.ts";

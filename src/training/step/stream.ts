@@ -3,12 +3,13 @@
  * prompts become trees, in which everything that they have in common stands once; longer ones groups of a prompt and its
  * answers, for which scoring has its kernels.
  */
+
+import { layOut } from "../../engine/pass/layout.ts";
+import { inBatches, mergeGroups, type Piece, type PromptWork, promptTokens } from "../../engine/pass/plan.ts";
 import type { GroupPrompt, Visual } from "../../models/qwen2_5_vl/processor.ts";
-import { TreeAttention } from "../../models/qwen2_5_vl/tree-attention.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
+import { TreeAttention } from "../../nn/attention/tree-attention.ts";
 import type { LayerRunner, RowGradients } from "../../nn/index.ts";
-import { layOut } from "../../reward/layout.ts";
-import { inBatches, mergeGroups, type Piece, type PromptWork, promptTokens } from "../../reward/plan.ts";
 import { indexSelect, type Tensor, tensorFrom } from "../../torch/index.ts";
 import { type Conversation, layOutTrees, treeKey } from "./token-tree.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import type { GroupPrompt, Span, Visual } from "../../models/qwen2_5_vl/processor.ts";
-import type { TokenNode } from "../../models/qwen2_5_vl/tree-attention.ts";
+import type { TokenNode } from "../../nn/attention/tree-attention.ts";
 
 /** A conversation: an answer behind its prompt. */
 export interface Conversation {

@@ -1,14 +1,15 @@
 /** @file What is kept of a frozen vision tower has the bits of what is computed anew, in memory and on disk. */
+
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { readJson } from "../../checkpoint/checkpoint.ts";
+import { FeatureStore } from "../../engine/pass/feature-store.ts";
+import { readJson } from "../../files/json.ts";
 import { parseConfig } from "../../models/qwen2_5_vl/config.ts";
 import { Processor, type Visual } from "../../models/qwen2_5_vl/processor.ts";
 import { RewardModel } from "../../models/reward-model.ts";
 import { placement, runLayers } from "../../nn/index.ts";
-import { FeatureStore } from "../../reward/feature-store.ts";
 import { liveTensors, scope } from "../../torch/index.ts";
 import { type TrainedVision, VisionFeatures } from "./vision-features.ts";
 

@@ -2,12 +2,13 @@
  * @file What the decoder sees of pictures and videos while training. Whatever lies below the lowest trained weight of the
  * vision tower gives the same for a picture every time: it is computed once, without a graph, and kept in memory or on disk.
  */
+
+import { PictureFeatures, type PictureFeaturesOptions } from "../../engine/pass/picture-features.ts";
 import { patchify } from "../../models/qwen2_5_vl/patches.ts";
 import type { Visual } from "../../models/qwen2_5_vl/processor.ts";
 import { visualTokens } from "../../models/qwen2_5_vl/window-plan.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import type { LayerRunner } from "../../nn/index.ts";
-import { PictureFeatures, type PictureFeaturesOptions } from "../../reward/picture-features.ts";
 import { cat, type Tensor } from "../../torch/index.ts";
 
 /** How much of the vision tower is trained: all of it, its merger alone, or nothing. */

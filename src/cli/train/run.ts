@@ -1,0 +1,159 @@
+/**
+ * @file A run of `train`: the model found, signals, progress and exit code. The flags are train.ts's.
+ */
+import { constants } from "node:os";
+import { isatty } from "node:tty";
+import { VlRewardError } from "../../errors.ts";
+import { locateModel } from "../../hub/locate.ts";
+import { byteSize, grouped } from "../../report/numbers.ts";
+import { endProcess, processEnvironment } from "../../torch/index.ts";
+import type { TrainConfig } from "../../training/config/config.ts";
+import type { FileReport } from "../../training/data/file-check.ts";
+import { endWithLauncher, runProcesses } from "../../training/processes.ts";
+import type { RunResult, TrainEvent } from "../../training/run.ts";
+import { train } from "../../training/training.ts";
+import { embeddedModel } from "../embedded-model.ts";
+import { TrainProgress } from "./progress.ts";
+
+/** What the command line asked for besides the configuration. */
+export interface TrainRun {
+  readonly resume: boolean;
+  /** To be started on this machine; undefined where the environment says what this process is one of, or for one. */
+  readonly processes: number | undefined;
+  readonly device: string;
+  /** Whether to stop once configuration and records are checked. */
+  readonly check: boolean;
+}
+
+const standardError = 2;
+
+/**
+ * Trains as configured.
+ *
+ * @returns the exit code
+ * @throws VlRewardError when training cannot begin or go on: exit code 2
+ */
+export async function runTraining(config: TrainConfig, run: TrainRun): Promise<number> {
+  endWithLauncher();
+  const environment = processEnvironment();
+  if (environment === undefined && run.processes !== undefined && run.processes > 1) {
+    return runProcesses({ command: process.execPath, args: process.argv.slice(1), processes: run.processes });
+  }
+  const progress = new TrainProgress(environment === undefined && isatty(standardError));
+  const shown = environment === undefined || environment.rank === 0 ? () => true : isForEveryone;
+  const interrupts = new Interrupts(progress);
+  const modelFolder = await locateModel(config.model, {
+    embedded: embeddedModel,
+    revision: undefined,
+    onProgress: (step) => {
+      if (step.kind === "notice") progress.say(step.message);
+      else progress.download(step.done, step.total);
+    },
+  });
+  try {
+    const result = await train({
+      config,
+      modelFolder,
+      device: run.device,
+      resume: run.resume,
+      checkOnly: run.check,
+      signal: interrupts.signal,
+      environment,
+      onEvent: (event) => {
+        if (shown(event)) show(event, progress);
+      },
+    });
+    progress.clear();
+    if (environment === undefined || environment.rank === 0) tellEnd(result, config, progress);
+    return result.outcome === "stopped" ? interrupts.exitCode : 0;
+  } catch (error) {
+    progress.clear();
+    if (environment === undefined) throw error;
+    // Its thread may wait for others for ever: the usual way out would wait for it.
+    process.stderr.write(`vl-reward: ${error instanceof VlRewardError ? error.message : String(error)}\n`);
+    return endProcess(2);
+  }
+}
+
+/** What each of several processes says; the rest is the first one's to say. */
+const isForEveryone = (event: TrainEvent): boolean => event.kind === "memory" || event.kind === "set aside";
+
+function show(event: TrainEvent, progress: TrainProgress): void {
+  switch (event.kind) {
+    case "checking": {
+      const { path, records, totalRecords } = event.progress;
+      progress.show(() => `checking ${path}: ${grouped(records)} of ${grouped(totalRecords)} records`);
+      break;
+    }
+    case "checked":
+      progress.say(reportLine(event.report));
+      break;
+    case "notice":
+      progress.say(event.message);
+      break;
+    case "begin":
+      progress.begin(event.done, event.steps);
+      progress.say(`${grouped(event.steps)} steps${event.done > 0 ? `, ${grouped(event.done)} of them done` : ""}`);
+      break;
+    case "step":
+      progress.step(event.metrics);
+      break;
+    case "evaluation":
+      progress.evaluation(event.evaluation);
+      break;
+    case "set aside":
+      progress.say(`${event.place} is set aside: ${event.message}`);
+      break;
+    case "memory": {
+      const { weights, gradients, optimizer } = event;
+      progress.say(
+        `memory: ${byteSize(weights)} weights, ${byteSize(gradients)} gradients, ${byteSize(optimizer)} optimizer; ` +
+          `${grouped(event.tokenBudget)} tokens a pass${event.checkpointing ? ", activation checkpointing" : ""}`,
+      );
+      break;
+    }
+    case "saved":
+      progress.say(`step ${event.step}: state saved`);
+      break;
+  }
+}
+
+function reportLine({ path, records, usable, pairs, bad, tooLong, lengthUnknown, longest }: FileReport): string {
+  const asides = [
+    bad.count > 0 && `${grouped(bad.count)} bad, first line ${bad.first[0]?.line}: ${bad.first[0]?.message}`,
+    tooLong.dropped > 0 && `${grouped(tooLong.dropped)} too long and dropped`,
+    tooLong.cut > 0 && `${grouped(tooLong.cut)} too long and cut`,
+    lengthUnknown > 0 && `${grouped(lengthUnknown)} of a length that is not known yet`,
+  ].filter((text) => text !== false);
+  const counts = `${grouped(usable)} of ${grouped(records)} records, ${grouped(pairs)} pairs, longest ${grouped(longest)} tokens`;
+  return `${path}: ${[counts, ...asides].join("; ")}`;
+}
+
+function tellEnd({ outcome, step }: RunResult, { output }: TrainConfig, progress: TrainProgress): void {
+  if (outcome === "checked") progress.say("The configuration and all records are fine.");
+  if (outcome === "stopped") progress.say(`Stopped after step ${step}; --resume goes on from there.`);
+  if (outcome === "finished") progress.say(`The checkpoint is ${output}; how training went, ${output}/report.html.`);
+}
+
+/**
+ * Ctrl-C and SIGTERM: the first one asks for the state to be saved after the step that is being computed, a second one ends
+ * the process at once.
+ */
+class Interrupts {
+  readonly #stop = new AbortController();
+  exitCode = 0;
+
+  constructor(progress: TrainProgress) {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.once(signal, () => {
+        this.exitCode ||= 128 + constants.signals[signal];
+        progress.say(`${signal}: the state will be saved after this step; once more ends at once.`);
+        this.#stop.abort();
+      });
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+}

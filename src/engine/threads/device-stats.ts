@@ -1,0 +1,78 @@
+/**
+ * @file The engine's counts: kept for each device, and summed.
+ */
+
+import { type CacheStats, sumOfStats } from "../pass/byte-cache.ts";
+import type { ScorerStats } from "../pass/scorer.ts";
+
+/** What one device has done since the engine was opened. */
+export interface DeviceStats {
+  /** cpu or cuda:N. */
+  readonly device: string;
+  /** Answers scored. */
+  readonly sequences: number;
+  /** Of all sequences, prompts counted for each answer. */
+  readonly tokens: number;
+  readonly computeSeconds: number;
+  /** Hits and sizes. */
+  readonly caches: ScorerStats;
+}
+
+/** Counts since the engine was opened. */
+export interface EngineStats {
+  /** Answers scored. */
+  readonly sequences: number;
+  /** Of all sequences, prompts counted for each answer. */
+  readonly tokens: number;
+  /** In which something was read, decoded, resized or tokenized, beside the arithmetic. */
+  readonly mediaSeconds: number;
+  /** Of all devices, added up. */
+  readonly computeSeconds: number;
+  /** Hits and sizes: of the devices' caches, added up, and of prepared pictures. */
+  readonly caches: ScorerStats & { readonly pictures: CacheStats };
+  /** The same for each device, in the order in which they were named. */
+  readonly devices: readonly DeviceStats[];
+}
+
+export const nothingYet = (device: string): DeviceStats => ({
+  device,
+  sequences: 0,
+  tokens: 0,
+  computeSeconds: 0,
+  caches: { features: sumOfStats([]), prefixes: sumOfStats([]) },
+});
+
+export function engineStats(
+  devices: readonly DeviceStats[],
+  mediaSeconds: number,
+  pictures: readonly CacheStats[],
+): EngineStats {
+  const total = (count: (stats: DeviceStats) => number): number =>
+    devices.reduce((sum, stats) => sum + count(stats), 0);
+  return {
+    sequences: total(({ sequences }) => sequences),
+    tokens: total(({ tokens }) => tokens),
+    mediaSeconds,
+    computeSeconds: total(({ computeSeconds }) => computeSeconds),
+    caches: { pictures: sumOfStats(pictures), ...sumOfCaches(devices.map(({ caches }) => caches)) },
+    devices,
+  };
+}
+
+function sumOfCaches(all: readonly ScorerStats[]): ScorerStats {
+  const stored = all.map((caches) => caches.stored).filter((stats) => stats !== undefined);
+  const total = (count: (stats: (typeof stored)[number]) => number): number =>
+    stored.reduce((sum, stats) => sum + count(stats), 0);
+  return {
+    features: sumOfStats(all.map(({ features }) => features)),
+    prefixes: sumOfStats(all.map(({ prefixes }) => prefixes)),
+    ...(stored.length > 0 && {
+      stored: {
+        hits: total(({ hits }) => hits),
+        misses: total(({ misses }) => misses),
+        damaged: total(({ damaged }) => damaged),
+        failures: total(({ failures }) => failures),
+      },
+    }),
+  };
+}

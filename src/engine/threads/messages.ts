@@ -1,0 +1,96 @@
+/**
+ * @file What the engine's threads say to each other, and how an error crosses from one to another.
+ *
+ *     engine --group--> prepare thread --prompt--> a device's compute thread --scores--> engine
+ *
+ * Every group that is sent to a prepare thread is answered once: by that thread if it could not be prepared, else by the
+ * compute thread. So the engine knows at any time what is under way.
+ */
+
+import type { MessagePort } from "node:worker_threads";
+import type { PixelLimits } from "../../conversation.ts";
+import type { GroupPrompt } from "../../models/qwen2_5_vl/processor.ts";
+import type { WireError } from "../../tasks/wire-error.ts";
+import type { Group } from "../group.ts";
+import type { CacheStats } from "../pass/byte-cache.ts";
+import type { ScorerOptions, ScorerStats } from "../pass/scorer.ts";
+import type { TraceTarget } from "./trace-file.ts";
+
+/** What a prepare thread is started with. */
+export interface PrepareTask {
+  readonly folder: string;
+  readonly pixelLimits: PixelLimits;
+  /** What the thread may keep of pictures that may come again. */
+  readonly pictureBytes: number;
+  readonly trace: TraceTarget | undefined;
+  /** To the compute threads, one for each device. */
+  readonly prompts: readonly MessagePort[];
+  /** Of DeviceLoad: what the devices still have to do. */
+  readonly load: SharedArrayBuffer;
+}
+
+export type ToPrepare =
+  | { readonly kind: "prepare"; readonly id: number; readonly group: Group }
+  | { readonly kind: "forget"; readonly id: number };
+
+export type FromPrepare =
+  | { readonly kind: "ready" }
+  | { readonly kind: "broken"; readonly error: WireError } // and nothing more will come
+  | {
+      readonly kind: "prepared";
+      readonly id: number;
+      readonly bytes: number;
+      readonly seconds: number;
+      readonly pictures: CacheStats; // of this thread, so far
+    }
+  | { readonly kind: "failed"; readonly id: number; readonly error: WireError; readonly seconds: number };
+
+/** From a prepare thread to the compute thread. */
+export type Prompt =
+  | { readonly kind: "prompt"; readonly id: number; readonly prompt: GroupPrompt }
+  | { readonly kind: "forget"; readonly id: number };
+
+/** What the compute thread is started with. */
+export interface ComputeTask {
+  readonly scorer: ScorerOptions;
+  readonly trace: TraceTarget | undefined;
+  /** One from each prepare thread. */
+  readonly prompts: readonly MessagePort[];
+  /** Which of the engine's devices it computes on, and of DeviceLoad, what they still have to do. */
+  readonly device: number;
+  readonly load: SharedArrayBuffer;
+}
+
+/** What a compute thread says of itself once it is there. */
+export interface DeviceInfo {
+  readonly device: string;
+  readonly dtype: EngineInfo["dtype"];
+  readonly parameters: number;
+  readonly untrained: boolean;
+}
+
+export interface EngineInfo {
+  /** Where the arithmetic runs: cpu or cuda:N, in the order in which they were named. */
+  readonly devices: readonly string[];
+  /** What it runs in. */
+  readonly dtype: "float32" | "bfloat16";
+  /** How many numbers the model's weights are, head included. */
+  readonly parameters: number;
+  /** The checkpoint says of itself that its weights are random. */
+  readonly untrained: boolean;
+}
+
+export type FromCompute =
+  | { readonly kind: "ready"; readonly info: DeviceInfo }
+  | { readonly kind: "broken"; readonly error: WireError }
+  | { readonly kind: "forgotten"; readonly id: number }
+  | {
+      readonly kind: "pass";
+      readonly results: readonly PassResult[];
+      readonly seconds: number;
+      readonly caches: ScorerStats; // so far
+    };
+
+export type PassResult =
+  | { readonly id: number; readonly scores: readonly number[]; readonly tokens: number }
+  | { readonly id: number; readonly error: WireError };

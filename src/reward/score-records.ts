@@ -1,0 +1,67 @@
+/**
+ * @file The road of a run: lines -> records -> groups -> the engine -> results, in the order of the lines.
+ */
+
+import type { Message } from "../conversation.ts";
+import { type PreferenceRecord, type ReadRecord, readRecord } from "../data/record.ts";
+import { errorResult, type Result, scoreResult } from "../data/result.ts";
+import type { Group, GroupResult } from "../engine/group.ts";
+import { VlRewardError } from "../errors.ts";
+import type { Line } from "../files/json-lines.ts";
+import { inOrder } from "../tasks/in-order.ts";
+import { type RewardEngine, readAhead } from "./engine.ts";
+
+/**
+ * Scores all lines; a bad record's line gives its error. Rejects with the signal's reason, and where `lines` or `emit` do.
+ *
+ * @param baseFolder where relative paths inside the records start
+ * @param emit called once for each line, in order, as soon as the line and all before it are done; `endByte` is the line's
+ */
+export async function scoreRecords(
+  lines: AsyncIterable<Line>,
+  engine: RewardEngine,
+  baseFolder: string,
+  signal: AbortSignal,
+  emit: (result: Result, endByte: number) => Promise<void> | void,
+): Promise<void> {
+  const scoreLine = async (line: Line, ended: AbortSignal): Promise<{ result: Result; endByte: number }> => {
+    const { endByte } = line;
+    const read = readLine(line);
+    if ("error" in read) return { result: errorResult(read.id, read.error), endByte };
+    const scored = await engine.scoreGroup(groupOf(read.record, baseFolder), { signal: ended });
+    return { result: resultOf(read.id, read.record, scored), endByte };
+  };
+  const results = inOrder(lines, scoreLine, {
+    ahead: readAhead.groups,
+    weight: ({ content }) => (typeof content === "string" ? content.length : 0),
+    maxWeight: readAhead.characters,
+    signal,
+  });
+  for await (const { result, endByte } of results) await emit(result, endByte);
+}
+
+function readLine({ number, content }: Line): ReadRecord {
+  return typeof content === "string" ? readRecord(content, number) : { id: number, error: content };
+}
+
+function groupOf(record: PreferenceRecord, baseFolder: string): Group {
+  const answer = (content: string): Message => ({ role: "assistant", content });
+  switch (record.kind) {
+    case "conversation":
+      return { prefix: record.messages.slice(0, -1), branches: record.messages.slice(-1), baseFolder };
+    case "candidates":
+      return { prefix: record.messages, branches: record.responses.map(answer), baseFolder };
+    case "pair":
+      return { prefix: record.messages, branches: [answer(record.chosen), answer(record.rejected)], baseFolder };
+  }
+}
+
+function resultOf(id: ReadRecord["id"], record: PreferenceRecord, scored: GroupResult): Result {
+  if ("error" in scored) return errorResult(id, scored.error);
+  try {
+    return scoreResult(id, record, scored.scores);
+  } catch (error) {
+    if (error instanceof VlRewardError) return errorResult(id, error);
+    throw error;
+  }
+}
