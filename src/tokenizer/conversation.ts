@@ -68,3 +68,42 @@ export function tokenizeConversation(
   }
   return { ids, media };
 }
+
+/** What a chat template writes around the answer, the last turn. */
+export interface AnswerFrame {
+  /** The id of the last control token before the answer: it opens the answer's turn, and nothing before it depends on answers. */
+  readonly opener: number;
+  /** What stands between the opener and the answer, such as "assistant\n". */
+  readonly header: string;
+  /** The id of the control token that ends a turn. */
+  readonly end: number;
+}
+
+/** @throws config_invalid where the template puts no control token before an answer, or none behind it */
+export function answerFrame({ controlTokens }: Pick<Tokenizer, "controlTokens">, template: ChatTemplate): AnswerFrame {
+  const answer = "answer";
+  const stretches: string[] = []; // with a control token between each and the next
+  const encodeText = (text: string): number[] => {
+    stretches.push(text);
+    return [];
+  };
+  const { ids } = tokenizeConversation(
+    [
+      { role: "user", content: "question" },
+      { role: "assistant", content: answer },
+    ],
+    { controlTokens, encodeText },
+    template,
+  );
+  const own = stretches.findLastIndex((text) => text.includes(answer));
+  const [opener, end] = [ids[own - 1], ids[own]];
+  if (opener === undefined || end === undefined) {
+    throw new VlRewardError(
+      "config_invalid",
+      "the chat template writes no control token of the tokenizer before an answer and behind it, so that where an answer " +
+        "begins is not known: expected one such as <|im_start|>",
+    );
+  }
+  const text = stretches[own] ?? "";
+  return { opener, header: text.slice(0, text.lastIndexOf(answer)), end };
+}

@@ -10,7 +10,7 @@ import type { ImagePart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { RgbImage } from "../../media/image.ts";
 import { resizeBicubic } from "../../media/resize.ts";
-import { defaultMaxPixels, defaultMinPixels, imageFactor, type Size, smartResize } from "./smart-resize.ts";
+import { defaultLimits, type ResizeLimits, type Size, smartResize } from "./smart-resize.ts";
 
 export interface PixelRange {
   readonly minPixels: number;
@@ -22,9 +22,9 @@ export type PartSize = Pick<ImagePart, "minPixels" | "maxPixels" | "resizedHeigh
 
 /**
  * Resizes a picture as the reference does. `defaults` are the limits of a part that names none (the command line's, else
- * qwen_vl_utils'); `processor` those of preprocessor_config.json. Throws `media_aspect_ratio` and `media_options`.
+ * qwen_vl_utils'); `processor` those of preprocessor_config.json, with the pixels along a side of one visual token. Throws `media_aspect_ratio` and `media_options`.
  */
-export function prepareImage(image: RgbImage, part: PartSize, defaults: PixelRange, processor: PixelRange): RgbImage {
+export function prepareImage(image: RgbImage, part: PartSize, defaults: PixelRange, processor: ResizeLimits): RgbImage {
   const { fetched, prepared } = imageSizes(image, part, defaults, processor);
   return resizeTo(resizeTo(image, fetched), prepared);
 }
@@ -34,18 +34,17 @@ export function imageSizes(
   image: Size,
   part: PartSize,
   defaults: PixelRange,
-  processor: PixelRange,
+  processor: ResizeLimits,
 ): { readonly fetched: Size; readonly prepared: Size } {
-  const fetched = fetchedSize(image, part, defaults);
-  return { fetched, prepared: smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor }) };
+  const fetched = fetchedSize(image, part, defaults, processor.factor);
+  return { fetched, prepared: smartResize(fetched.height, fetched.width, processor) };
 }
 
 /** The size that `fetch_image` gives. An exact size is rounded to tokens by the library's own limits, not the part's. */
-function fetchedSize(image: Size, part: PartSize, defaults: PixelRange): Size {
+function fetchedSize(image: Size, part: PartSize, defaults: PixelRange, factor: number): Size {
   const { resizedHeight, resizedWidth } = part;
   if (resizedHeight !== undefined && resizedWidth !== undefined) {
-    const library = { minPixels: defaultMinPixels, maxPixels: defaultMaxPixels };
-    return smartResize(resizedHeight, resizedWidth, { ...library, factor: imageFactor });
+    return smartResize(resizedHeight, resizedWidth, { ...defaultLimits(factor), factor });
   }
   if (resizedHeight !== undefined || resizedWidth !== undefined) {
     const [given, missing] =
@@ -53,7 +52,7 @@ function fetchedSize(image: Size, part: PartSize, defaults: PixelRange): Size {
     throw new VlRewardError("media_options", `a picture has ${given} but no ${missing}; give both or neither`);
   }
   const { minPixels = defaults.minPixels, maxPixels = defaults.maxPixels } = part;
-  return smartResize(image.height, image.width, { minPixels, maxPixels, factor: imageFactor });
+  return smartResize(image.height, image.width, { minPixels, maxPixels, factor });
 }
 
 function resizeTo(image: RgbImage, { height, width }: Size): RgbImage {

@@ -30,6 +30,8 @@ const schema = z.object({
 export interface PreprocessorConfig {
   readonly minPixels: number;
   readonly maxPixels: number;
+  /** Pixels along a side of one visual token. */
+  readonly factor: number;
   readonly patchSize: number;
   readonly mergeSize: number;
   readonly temporalPatchSize: number;
@@ -58,6 +60,7 @@ export function loadPreprocessorConfig(folder: string): PreprocessorConfig {
   return {
     minPixels: config.min_pixels ?? config.size?.shortest_edge ?? 56 * 56,
     maxPixels: config.max_pixels ?? config.size?.longest_edge ?? 28 * 28 * 1280,
+    factor: config.patch_size * config.merge_size,
     patchSize: config.patch_size,
     mergeSize: config.merge_size,
     temporalPatchSize: config.temporal_patch_size,

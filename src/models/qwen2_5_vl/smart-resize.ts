@@ -4,10 +4,11 @@
  */
 import { VlRewardError } from "../../errors.ts";
 
-/** Pixels along a side of one visual token: patches of 14, merged 2 x 2. */
-export const imageFactor = 28;
-export const defaultMinPixels = 4 * imageFactor * imageFactor;
-export const defaultMaxPixels = 16384 * imageFactor * imageFactor;
+/** The limits of a picture that names none, by the pixels along a side of one visual token. */
+export const defaultLimits = (factor: number): { readonly minPixels: number; readonly maxPixels: number } => ({
+  minPixels: 4 * factor ** 2,
+  maxPixels: 16384 * factor ** 2,
+});
 
 const maxAspectRatio = 200;
 

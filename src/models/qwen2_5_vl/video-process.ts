@@ -16,25 +16,17 @@ import { type OpenOptions, openMedia, readMedia } from "../../media/source.ts";
 import { openVideo } from "../../media/video.ts";
 import { clamp, permute, round, scope, tensorFrom, toDtype, traced, upsampleBicubic2dAa } from "../../torch/index.ts";
 import { imageSizes, type PixelRange, prepareImage } from "./image-process.ts";
-import {
-  defaultMaxPixels,
-  defaultMinPixels,
-  imageFactor,
-  roundHalfToEven,
-  type Size,
-  smartResize,
-} from "./smart-resize.ts";
+import { defaultLimits, type ResizeLimits, roundHalfToEven, type Size, smartResize } from "./smart-resize.ts";
 
-/** Frames that one step in time of the model covers: `temporal_patch_size`. Videos have whole steps. */
-const frameFactor = 2;
+/** Frames that one step in time of the model covers. Videos have whole steps. */
+export const frameFactor = 2;
 const defaultFps = 2;
 const defaultMinFrames = 4;
 const defaultMaxFrames = 768;
-const videoMinPixels = 128 * imageFactor ** 2;
-const videoMaxPixels = 768 * imageFactor ** 2;
-const videoTotalPixels = Math.trunc(128_000 * imageFactor ** 2 * 0.9);
 
-const pictureLimits: PixelRange = { minPixels: defaultMinPixels, maxPixels: defaultMaxPixels };
+/** In visual tokens: of one frame, and of all of them together. */
+const videoTokens = { fewest: 128, most: 768, total: 128_000 };
+
 const noLimits: PixelRange = { minPixels: 0, maxPixels: Number.POSITIVE_INFINITY };
 
 /** What a part says beside the video itself. */
@@ -55,8 +47,9 @@ export interface PreparedVideo {
 }
 
 /**
- * Plans the reading of a file with `frameCount` frames of `height` x `width`. Throws `media_options` where the options
- * contradict each other or the file, `media_no_frames` where the part that was asked for has fewer than two frames.
+ * Plans the reading of a file with `frameCount` frames of `height` x `width`; sides become multiples of `factor`. Throws
+ * `media_options` where the options contradict each other or the file, `media_no_frames` where the part that was asked for
+ * has fewer than two frames.
  */
 export function planVideo(
   frameCount: number,
@@ -64,77 +57,53 @@ export function planVideo(
   height: number,
   width: number,
   options: VideoOptions,
+  factor: number,
 ): VideoPlan {
   checkOptions(options);
   const { first, last } = frameRange(frameCount, averageFps, options);
   const available = last - first + 1;
   const count = smartFrameCount(available, averageFps, options);
-  const size = frameSize(count, height, width, options);
+  const size = frameSize(count, height, width, options, factor);
   return { ...size, indices: spread(first, last, count), sampleFps: (count / available) * averageFps };
 }
 
+/** A video whose headers have been read. */
+export interface OpenedVideo extends Size {
+  readonly frames: number;
+  /** Of the largest picture that is decoded on the way. */
+  readonly decodedPixels: number;
+  read(): Promise<PreparedVideo>;
+  close(): Promise<void>;
+}
+
 /**
- * Reads and resizes the frames of a part; `processor` are the limits of preprocessor_config.json. Rejects with the codes
- * of the media room and those of `planVideo`, with the signal's reason when that aborts.
+ * Opens the file or the frames of a part, and decodes nothing yet; `processor` are the limits of preprocessor_config.json.
+ * Rejects with the codes of the media room and those of `planVideo`, with the signal's reason when that aborts; so does `read`.
  */
-export async function prepareVideo(
+export async function openVideoPart(
   part: VideoPart,
-  processor: PixelRange,
+  processor: ResizeLimits,
   options: OpenOptions,
-): Promise<PreparedVideo> {
+): Promise<OpenedVideo> {
   const { video } = part;
   return typeof video === "string"
-    ? prepareVideoFile(video, part, processor, options)
-    : prepareFrameList(video, part, processor, options);
+    ? openVideoFile(video, part, processor, options)
+    : openFrameList(video, part, processor, options);
 }
 
-/** How many frames a prepared video has and their size, without decoding one. Rejects as `prepareVideo` does. */
-export async function measureVideo(
-  part: VideoPart,
-  processor: PixelRange,
-  options: OpenOptions,
-): Promise<Size & { readonly frames: number }> {
-  const { video } = part;
-  if (typeof video !== "string") return measureFrameList(video, part, processor, options);
-  const reader = await openVideo(await openMedia(video, options), video);
-  try {
-    const plan = planVideo(reader.frameCount, reader.averageFps, reader.height, reader.width, part);
-    const size = smartResize(plan.height, plan.width, { ...processor, factor: imageFactor });
-    return { ...size, frames: plan.indices.length };
-  } finally {
-    await reader.close();
-  }
-}
-
-async function measureFrameList(
-  list: readonly string[],
-  part: VideoOptions,
-  processor: PixelRange,
-  options: OpenOptions,
-): Promise<Size & { readonly frames: number }> {
-  checkOptions(part);
-  let size: Size | undefined; // the first frame's
-  for (const source of list) {
-    const image = await readImageSize(await openMedia(source, options), source);
-    const { fetched } = imageSizes(image, part, pictureLimits, noLimits);
-    size ??= smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor });
-  }
-  if (size === undefined) throw noFrames();
-  return { ...size, frames: Math.ceil(list.length / frameFactor) * frameFactor };
-}
-
-async function prepareVideoFile(
+async function openVideoFile(
   video: string,
   part: VideoOptions,
-  processor: PixelRange,
+  processor: ResizeLimits,
   options: OpenOptions,
-): Promise<PreparedVideo> {
+): Promise<OpenedVideo> {
   const name = mediaName(video);
   const source = await traced("fetch", () => openMedia(video, options), [name]);
   const reader = await openVideo(source, video);
   try {
-    const plan = planVideo(reader.frameCount, reader.averageFps, reader.height, reader.width, part);
-    const final = smartResize(plan.height, plan.width, { ...processor, factor: imageFactor });
+    const { frameCount, averageFps, height, width } = reader;
+    const plan = planVideo(frameCount, averageFps, height, width, part, processor.factor);
+    const final = smartResize(plan.height, plan.width, processor);
     const resize = (frame: RgbImage): RgbImage =>
       resizeBicubic(resizeWithTorch(frame, plan), final.width, final.height);
     const decodeAndResize = async (): Promise<RgbImage[]> => {
@@ -145,10 +114,19 @@ async function prepareVideoFile(
       }
       return frames;
     };
-    const frames = await traced("decode", decodeAndResize, [name]);
-    return { frames, secondsPerGrid: frameFactor / plan.sampleFps };
-  } finally {
+    return {
+      ...final,
+      frames: plan.indices.length,
+      decodedPixels: height * width,
+      read: async () => ({
+        frames: await traced("decode", decodeAndResize, [name]),
+        secondsPerGrid: frameFactor / plan.sampleFps,
+      }),
+      close: () => reader.close(),
+    };
+  } catch (error) {
     await reader.close();
+    throw error;
   }
 }
 
@@ -156,33 +134,48 @@ async function prepareVideoFile(
  * A list of frames: each is resized as a picture is, with a picture's default limits, and takes the size of the first;
  * an odd one out is repeated. The options that choose among a file's frames mean nothing here; `fps` is the list's rate.
  */
-async function prepareFrameList(
+async function openFrameList(
   list: readonly string[],
   part: VideoOptions,
-  processor: PixelRange,
+  processor: ResizeLimits,
   options: OpenOptions,
-): Promise<PreparedVideo> {
+): Promise<OpenedVideo> {
   checkOptions(part);
-  const frames: RgbImage[] = [];
+  const { factor } = processor;
+  const unlimited = { ...noLimits, factor };
   let size: Size | undefined; // the first frame's
+  let decodedPixels = 0;
   for (const source of list) {
+    const image = await readImageSize(await openMedia(source, options), source);
+    const { fetched } = imageSizes(image, part, defaultLimits(factor), unlimited);
+    size ??= smartResize(fetched.height, fetched.width, processor);
+    decodedPixels = Math.max(decodedPixels, image.height * image.width);
+  }
+  if (size === undefined) throw new VlRewardError("media_no_frames", "the list of frames of a video is empty");
+  const { height, width } = size;
+  const readFrame = async (source: string): Promise<RgbImage> => {
     const name = mediaName(source);
     const bytes = await traced("fetch", () => readMedia(source, options), [name]);
     const image = await traced("decode", () => decodeImage(bytes, source), [name]);
-    const resize = (): RgbImage => {
-      const fetched = prepareImage(image, part, pictureLimits, noLimits);
-      size ??= smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor });
-      return resizeBicubic(fetched, size.width, size.height);
-    };
-    frames.push(traced("resize", resize, [name]));
-  }
-  const last = frames.at(-1);
-  if (last === undefined) throw noFrames();
-  if (frames.length % frameFactor !== 0) frames.push(last);
-  return { frames, secondsPerGrid: frameFactor / (part.fps ?? defaultFps) };
+    const resized = (): RgbImage =>
+      resizeBicubic(prepareImage(image, part, defaultLimits(factor), unlimited), width, height);
+    return traced("resize", resized, [name]);
+  };
+  return {
+    height,
+    width,
+    frames: Math.ceil(list.length / frameFactor) * frameFactor,
+    decodedPixels,
+    read: async () => {
+      const frames: RgbImage[] = [];
+      for (const source of list) frames.push(await readFrame(source));
+      const last = frames.at(-1);
+      if (last && frames.length % frameFactor !== 0) frames.push(last);
+      return { frames, secondsPerGrid: frameFactor / (part.fps ?? defaultFps) };
+    },
+    close: async () => {},
+  };
 }
-
-const noFrames = () => new VlRewardError("media_no_frames", "the list of frames of a video is empty");
 
 function checkOptions(options: VideoOptions): void {
   const { fps, nframes, minFrames, maxFrames, minPixels, maxPixels, videoStart, videoEnd } = options;
@@ -250,20 +243,24 @@ function smartFrameCount(available: number, averageFps: number, options: VideoOp
 }
 
 /** The size of each frame when `count` of them share the budget. */
-function frameSize(count: number, height: number, width: number, options: VideoOptions): Size {
-  const { resizedHeight, resizedWidth, minPixels = videoMinPixels, totalPixels = videoTotalPixels } = options;
+function frameSize(count: number, height: number, width: number, options: VideoOptions, factor: number): Size {
+  const tokenPixels = factor ** 2;
+  const { resizedHeight, resizedWidth } = options;
+  const { minPixels = videoTokens.fewest * tokenPixels } = options;
+  const { totalPixels = Math.trunc(videoTokens.total * tokenPixels * 0.9) } = options;
   if (resizedHeight !== undefined && resizedWidth !== undefined) {
-    return smartResize(resizedHeight, resizedWidth, { ...pictureLimits, factor: imageFactor });
+    return smartResize(resizedHeight, resizedWidth, { ...defaultLimits(factor), factor });
   }
-  const share = Math.max(Math.min(videoMaxPixels, (totalPixels / count) * frameFactor), Math.trunc(minPixels * 1.05));
+  const most = videoTokens.most * tokenPixels;
+  const share = Math.max(Math.min(most, (totalPixels / count) * frameFactor), Math.trunc(minPixels * 1.05));
   const maxPixels = Math.min(options.maxPixels ?? share, share);
-  if (minPixels <= maxPixels) return smartResize(height, width, { minPixels, maxPixels, factor: imageFactor });
+  if (minPixels <= maxPixels) return smartResize(height, width, { minPixels, maxPixels, factor });
   // The part's maximum lies below the default minimum: the reference shrinks what is above the one and enlarges what
   // is below the other.
-  const plain = smartResize(height, width, { ...noLimits, factor: imageFactor });
+  const plain = smartResize(height, width, { ...noLimits, factor });
   return plain.height * plain.width > maxPixels
-    ? smartResize(height, width, { ...noLimits, maxPixels, factor: imageFactor })
-    : smartResize(height, width, { ...noLimits, minPixels, factor: imageFactor });
+    ? smartResize(height, width, { ...noLimits, maxPixels, factor })
+    : smartResize(height, width, { ...noLimits, minPixels, factor });
 }
 
 /**

@@ -60,12 +60,16 @@ interface Block {
 export type PrefixListener = (group: PackedGroup, layer: number, prefix: KeyValues) => void;
 
 /** Attention over a stream, layer by layer. */
-export interface StreamAttention {
+export interface TokenAttention {
   /**
    * q [tokens, heads, width], k and v [tokens, key/value heads, width] of the whole stream, turned
    * -> [tokens, heads, width]
    */
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
+}
+
+/** Attention over prefixes and their branches. */
+export interface StreamAttention extends TokenAttention {
   /**
    * As attend, for the last token of every branch only. `q` holds their queries in the order of the stream [rows, heads,
    * width]; rows beyond them are padding and come back as they are.

@@ -1,0 +1,289 @@
+/**
+ * @file From conversations to what a model reads: the part that all families share. A chat template and a tokenizer make
+ * token ids, pictures and videos take the places that the template gives them, and several answers to one prompt are cut
+ * where the answers begin. What a picture becomes is the family's own (`VisualReader`).
+ */
+import type { ImagePart, Message, PixelLimits, VideoPart } from "../conversation.ts";
+import { VlRewardError } from "../errors.ts";
+import { isRemote, type OpenOptions } from "../media/source.ts";
+import { ChatTemplate } from "../tokenizer/chat-template.ts";
+import { type AnswerFrame, answerFrame, tokenizeConversation } from "../tokenizer/conversation.ts";
+import { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { traced } from "../torch/index.ts";
+import type { AnswerTokens, Branch, GroupPrompt, Span, Visual } from "./prompt.ts";
+
+export type VisualPart = ImagePart | VideoPart;
+
+/** Pictures that were prepared before, by a key of this room's making. One processor's are no other's. */
+export interface PictureCache {
+  get(key: string): Visual | undefined;
+  set(key: string, picture: Visual, bytes: number): void;
+}
+
+export interface ProcessorOptions {
+  /** For pictures that name none themselves. */
+  readonly limits: PixelLimits;
+  /**
+   * Keeps pictures, so that one that comes again is neither decoded nor resized; their pixels are not to be given away.
+   */
+  readonly known?: PictureCache;
+}
+
+/** What a picture or video will be, by its header. */
+export interface VisualSize {
+  readonly tokens: number;
+  /** That it takes at most, decoded and resized. */
+  readonly bytes: number;
+}
+
+/** A picture or video whose header has been read. */
+export interface OpenedVisual {
+  readonly size: VisualSize;
+  /** Decodes and resizes it. Rejects with the codes of the media room. */
+  read(): Promise<Visual>;
+  /** Lets go of the file, read or not. */
+  close(): Promise<void>;
+}
+
+/** What a family makes of pictures and videos. */
+export interface VisualReader {
+  /** Rejects with the codes of the media room and `media_options`. */
+  open(part: VisualPart, options: OpenOptions): Promise<OpenedVisual>;
+  /** The token that stands for each of its tokens. */
+  placeholder(kind: VisualPart["type"]): number;
+  /** -> [3, tokens] of a conversation in which visuals stand, by their first tokens */
+  positions(tokens: number, visuals: readonly { readonly start: number; readonly visual: Visual }[]): Int32Array;
+}
+
+export interface PrepareOptions extends OpenOptions {
+  /**
+   * Asked once, before anything is decoded, for the bytes that pictures and videos will take together; resolves when there
+   * is room for them. Not asked for text alone.
+   */
+  readonly room?: (bytes: number) => Promise<void>;
+}
+
+/** Tokens of several answers to one prompt. */
+export interface Lengths {
+  /** Of each conversation, the prompt's included; in the order of the answers. */
+  readonly conversations: readonly number[];
+  /** Of the prompt once and of what follows it in each conversation: what a pass that shares the prompt computes. */
+  readonly shared: number;
+}
+
+/** Visual tokens of parts; `undefined` for what lies behind an address, which is not fetched. */
+export type VisualTokens = ReadonlyMap<VisualPart, number | undefined>;
+
+/** Of a family: its sizes and what reads pictures; no reader where it reads text alone. */
+export interface ProcessorFamily {
+  readonly maxPositions: number;
+  readonly visuals?: VisualReader;
+  /** What people call it. */
+  readonly name: string;
+}
+
+export class Processor {
+  readonly #tokenizer: Tokenizer;
+  readonly #template: ChatTemplate;
+  readonly #frame: AnswerFrame;
+  readonly #family: ProcessorFamily;
+
+  private constructor(tokenizer: Tokenizer, template: ChatTemplate, family: ProcessorFamily) {
+    this.#tokenizer = tokenizer;
+    this.#template = template;
+    this.#frame = answerFrame(tokenizer, template);
+    this.#family = family;
+  }
+
+  /** Reads tokenizer and chat template of a checkpoint folder. Rejects with `config_invalid`. */
+  static async load(folder: string, family: ProcessorFamily): Promise<Processor> {
+    const [tokenizer, template] = await Promise.all([Tokenizer.load(folder), ChatTemplate.load(folder)]);
+    return new Processor(tokenizer, template, family);
+  }
+
+  get answerTokens(): AnswerTokens {
+    return { header: this.#tokenizer.encodeText(this.#frame.header).length, end: this.#frame.end };
+  }
+
+  /**
+   * Looks at the header of each picture and video once: what cannot be prepared is mostly found here. Rejects as `prepare`
+   * does for those whose beginning is damaged.
+   */
+  async measure(messages: readonly Message[], options: OpenOptions): Promise<VisualTokens> {
+    const tokens = new Map<VisualPart, number | undefined>();
+    for (const part of mediaParts(messages)) {
+      if (sourcesOf(part).some(isRemote)) {
+        tokens.set(part, undefined);
+        continue;
+      }
+      const opened = await this.#readerOf(part).open(part, options);
+      tokens.set(part, opened.size.tokens);
+      await opened.close();
+    }
+    return tokens;
+  }
+
+  /** Counts the tokens of the conversations that `prefix` makes with each of `answers`; unknown visuals count nothing. */
+  count(prefix: readonly Message[], answers: readonly Message[], visuals: VisualTokens): Lengths {
+    const tokenizer = this.#remembering();
+    const visualsOf = (messages: readonly Message[]): number =>
+      mediaParts(messages).reduce((sum, part) => sum + (visuals.get(part) ?? 1) - 1, 0); // one place is in the text
+    const inPrefix = visualsOf(prefix);
+    let shared = 0;
+    const conversations = answers.map((answer) => {
+      const { ids } = tokenizeConversation([...prefix, answer], tokenizer, this.#template);
+      const total = ids.length + inPrefix + visualsOf([answer]);
+      const branch = ids.length - this.#cut(ids) + visualsOf([answer]);
+      shared += shared === 0 ? total : branch;
+      return total;
+    });
+    return { conversations, shared };
+  }
+
+  /**
+   * Prepares the conversations that `prefix` makes with each of `branches`. Each picture is read once. Rejects with the
+   * codes of the media room, `media_options`, `media_unsupported` or `sequence_too_long`.
+   */
+  async prepare(
+    prefix: readonly Message[],
+    branches: readonly Message[],
+    options: PrepareOptions,
+  ): Promise<GroupPrompt> {
+    const parts = [...new Set(mediaParts([...prefix, ...branches]))];
+    const visuals = await this.#read(parts, options);
+    const tokenizer = this.#remembering();
+    const conversations = branches.map((branch) => {
+      const messages = [...prefix, branch];
+      const used = mediaParts(messages).map((part) => parts.indexOf(part));
+      return this.#assemble(messages, used, visuals, tokenizer);
+    });
+    const [first] = conversations;
+    if (!first) throw new VlRewardError("empty_candidates", "There are no answers to score; expected at least one.");
+    const cut = this.#cut(first.ids);
+    for (const { ids } of conversations) {
+      if (this.#cut(ids) === cut && first.ids.subarray(0, cut).every((id, place) => id === ids[place])) continue;
+      throw new VlRewardError(
+        "config_invalid",
+        "The chat template writes the prompt differently for different answers, which a shared prompt cannot have.",
+      );
+    }
+    return {
+      prefix: slice(first, 0, cut, visuals),
+      branches: conversations.map((conversation): Branch => slice(conversation, cut, conversation.ids.length, visuals)),
+      visuals,
+    };
+  }
+
+  /** Where the answer's branch begins among these ids. */
+  #cut(ids: readonly number[] | Int32Array): number {
+    return ids.lastIndexOf(this.#frame.opener) + 1;
+  }
+
+  /** Encodes a stretch that several conversations have once. */
+  #remembering(): Pick<Tokenizer, "controlTokens" | "encodeText"> {
+    const encoded = new Map<string, number[]>();
+    return {
+      controlTokens: this.#tokenizer.controlTokens,
+      encodeText: (text) => {
+        const ids = encoded.get(text) ?? this.#tokenizer.encodeText(text);
+        encoded.set(text, ids);
+        return ids;
+      },
+    };
+  }
+
+  #readerOf(part: VisualPart): VisualReader {
+    const { visuals, name } = this.#family;
+    if (visuals) return visuals;
+    const what = part.type === "image" ? "a picture" : "a video";
+    throw new VlRewardError(
+      "media_unsupported",
+      `the conversation has ${what}, and ${name} reads text alone; use a model with a vision tower, or leave it out`,
+    );
+  }
+
+  /** Opens all, asks for room for all of them, then decodes one after the other. */
+  async #read(parts: readonly VisualPart[], options: PrepareOptions): Promise<Visual[]> {
+    const opened: OpenedVisual[] = [];
+    try {
+      for (const part of parts) opened.push(await this.#readerOf(part).open(part, options));
+      if (opened.length > 0) await options.room?.(opened.reduce((sum, { size }) => sum + size.bytes, 0));
+      const visuals: Visual[] = [];
+      for (const one of opened) visuals.push(await traced("media", () => one.read()));
+      return visuals;
+    } finally {
+      for (const one of opened) await one.close();
+    }
+  }
+
+  /** A whole conversation; `used` are the indices of its visuals. */
+  #assemble(
+    messages: readonly Message[],
+    used: readonly number[],
+    visuals: readonly Visual[],
+    tokenizer: Pick<Tokenizer, "controlTokens" | "encodeText">,
+  ): Span {
+    const { ids, media } = traced("tokenizer", () => tokenizeConversation(messages, tokenizer, this.#template));
+    const reader = this.#family.visuals;
+    const expanded: number[] = [];
+    const standing: { start: number; visual: Visual }[] = [];
+    const places: number[] = [];
+    let copied = 0;
+    for (const [index, { position, kind }] of media.entries()) {
+      const visual = visuals[used[index] ?? -1];
+      if (!visual || !reader) continue; // tokenizeConversation has compared the template's places with the parts
+      for (; copied < position; copied++) expanded.push(ids[copied] ?? 0);
+      standing.push({ start: expanded.length, visual });
+      for (let count = visual.tokens; count > 0; count--) {
+        places.push(expanded.length);
+        expanded.push(reader.placeholder(kind));
+      }
+      copied = position + 1; // the template's single placeholder stands for all of them
+    }
+    for (; copied < ids.length; copied++) expanded.push(ids[copied] ?? 0);
+    this.#assertFits(expanded.length);
+    return {
+      ids: Int32Array.from(expanded),
+      positions: reader?.positions(expanded.length, standing) ?? counted(expanded.length),
+      visualPlaces: Int32Array.from(places),
+      visuals: used,
+    };
+  }
+
+  #assertFits(tokens: number): void {
+    const { maxPositions } = this.#family;
+    if (tokens <= maxPositions) return;
+    throw new VlRewardError(
+      "sequence_too_long",
+      `The conversation has ${tokens} tokens, the model takes ${maxPositions}. Shorten the text, or give pictures a ` +
+        "smaller max_pixels and videos fewer frames.",
+    );
+  }
+}
+
+/** Positions of text: they count up. */
+const counted = (tokens: number): Int32Array => Int32Array.from({ length: 3 * tokens }, (_, index) => index % tokens);
+
+/** The tokens of a conversation from `start` to `end`. No visual lies across either. */
+function slice(whole: Span, start: number, end: number, visuals: readonly Visual[]): Span {
+  const tokens = whole.ids.length;
+  const axes = [0, 1, 2].map((axis) => whole.positions.subarray(axis * tokens + start, axis * tokens + end));
+  const positions = new Int32Array(3 * (end - start));
+  for (const [axis, values] of axes.entries()) positions.set(values, axis * (end - start));
+  const inside = whole.visualPlaces.filter((place) => place >= start && place < end).map((place) => place - start);
+  let next = 0; // in visualPlaces
+  const used = whole.visuals.filter((index) => {
+    const place = whole.visualPlaces[next] ?? 0;
+    next += visuals[index]?.tokens ?? 0;
+    return place >= start && place < end;
+  });
+  return { ids: whole.ids.slice(start, end), positions, visualPlaces: inside, visuals: used };
+}
+
+function mediaParts(messages: readonly Message[]): VisualPart[] {
+  return messages.flatMap(({ content }) =>
+    typeof content === "string" ? [] : content.filter((part) => part.type !== "text"),
+  );
+}
+
+const sourcesOf = (part: VisualPart): readonly string[] => (part.type === "image" ? [part.image] : [part.video].flat());
