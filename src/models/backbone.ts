@@ -60,6 +60,8 @@ export interface TokenStream {
 export interface VisionTower {
   /** Whatever decides what features are, beside weights, pixels and the machine: text to compare. */
   readonly identity: string;
+  /** How many tensors its features are. */
+  readonly featureTensors: number;
   /** -> what the merger reads: a row for each patch */
   encode(visuals: readonly Visual[], run: LayerRunner): Features;
   /** -> what the decoder reads: a row for each visual token. Row by row: pictures need not be those of one `encode`. */

@@ -8,6 +8,7 @@ import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { readJson } from "../files/json.ts";
 import type { Parameter, Placement } from "../nn/index.ts";
+import type { Parts } from "./backbone.ts";
 import { addScalarInto, Generator, mulScalar, randn, scope, type Tensor, zeros } from "../torch/index.ts";
 
 export interface InitialWeights {
@@ -27,27 +28,38 @@ export function drawWeights(
   parameters: Iterable<readonly [name: string, Parameter]>,
   init: InitialWeights,
   place: Placement,
+  parts: Pick<Parts, "initialScale">,
 ): void {
   using generator = new Generator(init.seed);
   for (const [name, parameter] of parameters) {
-    scope(() => parameter.assign(initialValue(name, parameter.shape, init, generator), place));
+    scope(() => parameter.assign(initialValue(name, parameter.shape, init, generator, parts), place));
   }
 }
 
-function initialValue(name: string, shape: readonly number[], init: InitialWeights, generator: Generator): Tensor {
+function initialValue(
+  name: string,
+  shape: readonly number[],
+  init: InitialWeights,
+  generator: Generator,
+  parts: Pick<Parts, "initialScale">,
+): Tensor {
   if (shape.length === 1) {
     const vector = zeros(shape, "float32");
     if (!name.endsWith(".bias")) addScalarInto(vector, 1); // a norm's
     return vector;
   }
-  return mulScalar(randn(shape, generator), deviationOf(name, init));
+  return mulScalar(randn(shape, generator), deviationOf(name, init, parts));
 }
 
-function deviationOf(name: string, { std, patchEmbedScale, visionOutputScale, headStd }: InitialWeights): number {
+function deviationOf(
+  name: string,
+  { std, patchEmbedScale, visionOutputScale, headStd }: InitialWeights,
+  { initialScale }: Pick<Parts, "initialScale">,
+): number {
   if (name === "head.weight") return headStd;
-  if (name.startsWith("visual.patch_embed.")) return std * patchEmbedScale;
-  if (/^visual\.blocks\.\d+\.(attn\.proj|mlp\.down_proj)\.weight$/.test(name)) return std * visionOutputScale;
-  return std;
+  const scale = initialScale(name);
+  if (scale === undefined) return std;
+  return std * (scale === "pixels" ? patchEmbedScale : visionOutputScale);
 }
 
 const weightFiles = ["model.safetensors", "model.safetensors.index.json", "value_head.safetensors"];

@@ -3,11 +3,9 @@
  * arXiv 2505.07263, section 3).
  */
 
-import path from "node:path";
 import { fillSlots, listTensors, type StoredTensor } from "../checkpoint/checkpoint.ts";
 import { fingerprintTensors } from "../checkpoint/fingerprint.ts";
 import { VlRewardError } from "../errors.ts";
-import { readJson } from "../files/json.ts";
 import { Module, Parameter, type Placement } from "../nn/index.ts";
 import {
   add,
@@ -16,7 +14,6 @@ import {
   type Dtype,
   mul,
   mulScalar,
-  narrow,
   type Generator as RandomGenerator,
   randn,
   scope,
@@ -26,8 +23,9 @@ import {
   zeros,
 } from "../torch/index.ts";
 import { assertBare, drawWeights, type InitialWeights } from "./initial-weights.ts";
-import { parseConfig, type Qwen25VLConfig } from "./qwen2_5_vl/config.ts";
-import { publishedName, Qwen25VL, type Sequence } from "./qwen2_5_vl/model.ts";
+import type { Backbone } from "./backbone.ts";
+import { familyOf } from "./families.ts";
+import type { Family } from "./family.ts";
 
 /** `Linear(hidden, 1)`, always in float32 as TRL computes it. */
 export class RewardHead extends Module {
@@ -62,22 +60,22 @@ export class RewardHead extends Module {
 const headDeviation = (hidden: number): number => 1 / Math.sqrt(hidden + 1);
 
 export class RewardModel extends Module {
-  readonly backbone: Qwen25VL;
+  readonly family: Family;
+  readonly backbone: Backbone;
   readonly head: RewardHead;
-  readonly config: Qwen25VLConfig;
   /** The checkpoint has none; this one has only been initialised. */
   readonly headIsNew: boolean;
   readonly #place: Placement;
   readonly #tensors: ReadonlyMap<string, StoredTensor>;
 
-  private constructor(config: Qwen25VLConfig, tensors: ReadonlyMap<string, StoredTensor>, place: Placement) {
+  private constructor(family: Family, tensors: ReadonlyMap<string, StoredTensor>, place: Placement) {
     super();
-    this.config = config;
+    this.family = family;
     this.#place = place;
     this.#tensors = tensors;
-    this.backbone = new Qwen25VL(config);
+    this.backbone = family.createBackbone();
     this.headIsNew = !tensors.has("head.weight");
-    this.head = new RewardHead(config.text.hiddenSize, { bias: this.headIsNew || tensors.has("head.bias") });
+    this.head = new RewardHead(family.shape.decoder.hidden, { bias: this.headIsNew || tensors.has("head.bias") });
   }
 
   /**
@@ -87,11 +85,10 @@ export class RewardModel extends Module {
    * @param newHead for training: a checkpoint without a head gets one that is drawn from it, instead of being refused
    */
   static load(folder: string, place: Placement, newHead?: RandomGenerator): RewardModel {
-    const file = path.join(folder, "config.json");
-    const config = parseConfig(readJson(file), file);
-    const tensors = rewardTensors(folder);
+    const family = familyOf(folder);
+    const tensors = rewardTensors(folder, family);
     assertHeadFits(tensors, folder, newHead !== undefined);
-    const model = new RewardModel(config, tensors, place);
+    const model = new RewardModel(family, tensors, place);
     try {
       const slots = new Map((model.headIsNew ? model.backbone : model).namedParameters());
       fillSlots(slots, tensors, (slot, tensor) => slot.assign(tensor, place));
@@ -115,12 +112,11 @@ export class RewardModel extends Module {
     init: Omit<InitialWeights, "headStd"> & { readonly headStd?: number },
   ): RewardModel {
     assertBare(folder);
-    const file = path.join(folder, "config.json");
-    const config = parseConfig(readJson(file), file);
-    const model = new RewardModel(config, new Map(), place);
-    const headStd = init.headStd ?? headDeviation(config.text.hiddenSize);
+    const family = familyOf(folder);
+    const model = new RewardModel(family, new Map(), place);
+    const headStd = init.headStd ?? headDeviation(family.shape.decoder.hidden);
     try {
-      drawWeights(model.namedParameters(), { ...init, headStd }, place);
+      drawWeights(model.namedParameters(), { ...init, headStd }, place, model.backbone.parts);
     } catch (error) {
       model.dispose();
       throw error;
@@ -151,23 +147,16 @@ export class RewardModel extends Module {
     return [...this.namedParameters()].reduce((sum, [, { stored }]) => sum + stored.elements, 0);
   }
 
-  /** Tells these weights from others: a hash over the tensors whose names begin so, as they are stored. */
-  fingerprint(prefix: string): string {
-    return fingerprintTensors(this.#tensors, (name) => name.startsWith(prefix));
+  /** Tells a vision tower's weights, its merger's included, from others: a hash over the tensors as they are stored. */
+  get visionFingerprint(): string {
+    const { parts } = this.backbone;
+    return fingerprintTensors(this.#tensors, (name) => !name.startsWith("head.") && parts.partOf(name) !== "decoder");
   }
 
   /** As a checkpoint names them: the backbone's without a prefix, the head's under "head.". */
   override *namedParameters(): Generator<[string, Parameter]> {
     yield* this.backbone.namedParameters();
     yield* this.head.namedParameters("head.");
-  }
-
-  /** -> the reward of the conversation [1], read at its last token */
-  reward(sequence: Sequence, features: Tensor | undefined): Tensor {
-    return scope(() => {
-      const hidden = this.backbone.forward(sequence, features);
-      return this.head.forward(narrow(hidden, 0, sequence.ids.length - 1, 1));
-    });
   }
 
   override dispose(): void {
@@ -183,17 +172,18 @@ const headNames = new Map([
 ]);
 
 /** -> the tensors of a checkpoint folder by the names of a RewardModel's parameters. Throws as `RewardModel.load` does. */
-export const rewardTensors = (folder: string): Map<string, StoredTensor> => renamed(listTensors(folder));
+export const rewardTensors = (folder: string, family = familyOf(folder)): Map<string, StoredTensor> =>
+  renamed(listTensors(folder), family);
 
 /** The language model's own head is no part of a reward. */
 const ignored = new Set(["lm_head.weight"]);
 
-function renamed(stored: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
+function renamed(stored: ReadonlyMap<string, StoredTensor>, { parameterName }: Family): Map<string, StoredTensor> {
   const tensors = new Map<string, StoredTensor>();
   const storedNames = new Map<string, string>();
   for (const [storedName, tensor] of stored) {
     if (ignored.has(storedName)) continue;
-    const name = headNames.get(storedName) ?? publishedName(storedName);
+    const name = headNames.get(storedName) ?? parameterName(storedName);
     const other = storedNames.get(name);
     if (other !== undefined) {
       throw new VlRewardError(

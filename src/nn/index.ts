@@ -2,6 +2,7 @@
 
 export { gelu, swiglu } from "./activations.ts";
 export { Checkpointing } from "./checkpointing.ts";
+export { Decoder, type DecoderConfig } from "./decoder.ts";
 export { Embedding, GELU, Linear, RMSNorm, SwiGLU } from "./layers.ts";
 export { attachLora, namedLinears } from "./linears.ts";
 export { type LoraOptions, LowRankUpdate } from "./lora.ts";

@@ -3,7 +3,7 @@
  * many tokens one pass may hold; what a token takes follows from the model's shapes.
  */
 import { VlRewardError } from "../../errors.ts";
-import type { Qwen25VLConfig, TextConfig, VisionConfig } from "../../models/qwen2_5_vl/config.ts";
+import type { DecoderShape, Shape, VisionShape } from "../../models/backbone.ts";
 import { queryBlock } from "../../nn/attention/packed-attention.ts";
 import type { ComputeDtype } from "./precision.ts";
 import { type SystemMemory, systemMemory } from "./system-memory.ts";
@@ -93,13 +93,13 @@ export interface MemoryPlan {
 export function planMemory(
   budget: number,
   weights: number,
-  config: Qwen25VLConfig,
+  shape: Shape,
   dtype: ComputeDtype,
   sharers = 1,
 ): MemoryPlan {
   const prepared = preparedBytes(budget);
   const shared = (budget - weights - processBytes - 2 * prepared) / sharers;
-  return { ...dealtOut(shared - converterBytes(config, dtype), config, dtype, passTokens.most), ...both(prepared) };
+  return { ...dealtOut(shared - converterBytes(shape, dtype), shape, dtype, passTokens.most), ...both(prepared) };
 }
 
 /**
@@ -112,12 +112,12 @@ export function planDeviceMemory(
   given: number | undefined,
   free: number,
   weights: number,
-  config: Qwen25VLConfig,
+  shape: Shape,
   dtype: ComputeDtype,
 ): MemoryPlan {
   const allowed = given === undefined ? defaultShare * free : Math.min(free, given - weights - contextBytes);
   return {
-    ...dealtOut(allowed - workspaceBytes, config, dtype, passTokens.mostOnCuda),
+    ...dealtOut(allowed - workspaceBytes, shape, dtype, passTokens.mostOnCuda),
     ...both(preparedBytes(given ?? free)),
   };
 }
@@ -126,13 +126,13 @@ const both = (prepared: number) => ({ pictures: prepared, waiting: prepared });
 
 function dealtOut(
   bytes: number,
-  config: Qwen25VLConfig,
+  shape: Shape,
   dtype: ComputeDtype,
   most: number,
 ): Omit<MemoryPlan, "pictures" | "waiting"> {
   const left = Math.max(0, bytes);
-  const tokens = tokenBudget(config, dtype, left / 2, most);
-  const activations = activationBytes(config, dtype, tokens);
+  const tokens = tokenBudget(shape, dtype, left / 2, most);
+  const activations = activationBytes(shape, dtype, tokens);
   const rest = Math.max(0, left - activations);
   return {
     tokens,
@@ -144,14 +144,14 @@ function dealtOut(
 
 /** -> how many tokens one pass may hold in `bytes`: a whole number of kernel-friendly 256, between fewest and `most`. */
 export function tokenBudget(
-  config: Qwen25VLConfig,
+  shape: Shape,
   dtype: ComputeDtype,
   bytes: number,
   most: number = passTokens.most,
 ): number {
   const step = 256;
   let tokens = passTokens.fewest;
-  while (tokens < most && activationBytes(config, dtype, tokens + step) <= bytes) tokens += step;
+  while (tokens < most && activationBytes(shape, dtype, tokens + step) <= bytes) tokens += step;
   return tokens;
 }
 
@@ -160,14 +160,15 @@ export function tokenBudget(
  * estimate, within a quarter; a test holds it against real passes.
  */
 export function activationBytes(
-  { text, vision }: Qwen25VLConfig,
+  { decoder, vision }: Shape,
   dtype: ComputeDtype,
   tokens: number,
-  patches: number = tokens * vision.spatialMergeSize ** 2,
+  patches: number = tokens * (vision?.patchesPerToken ?? 0),
 ): number {
   const width = dtype === "float32" ? 4 : 2;
-  const decoder = tokens * decoderTokenBytes(text, width) + maskBytes(tokens, width);
-  return Math.ceil(allocatorMargin * Math.max(decoder, patches * patchBytes(vision, width)));
+  const reading = tokens * decoderTokenBytes(decoder, width) + maskBytes(tokens, width);
+  const seeing = vision ? patches * patchBytes(vision, width) : 0;
+  return Math.ceil(allocatorMargin * Math.max(reading, seeing));
 }
 
 /** What the allocator holds beyond what it was asked for. */
@@ -182,36 +183,35 @@ const layerWidths = (attention: number, mlp: number): number =>
   Math.max(attention, mlp) + 0.6 * Math.min(attention, mlp);
 
 /** One token while a decoder layer runs. */
-function decoderTokenBytes(text: TextConfig, width: number): number {
-  const hidden = text.hiddenSize;
-  const keyValue = (hidden / text.heads) * text.keyValueHeads;
+function decoderTokenBytes(decoder: DecoderShape, width: number): number {
+  const { hidden, headWidth, intermediate } = decoder;
+  const [query, keyValue] = [headWidth * decoder.heads, headWidth * decoder.keyValueHeads];
   const embedding = 3 * hidden; // looked up, with the features in place, and the features themselves
   // Input, norm, queries and turned ones, heads, side by side, output, sum; in bfloat16 also the kernels' scratch space.
-  const attention = (width === 4 ? 8 : 12) * hidden + 3 * keyValue;
-  const mlp = 3 * hidden + mlpWidths(width) * text.intermediateSize; // sum, norm, the wide ones, down
-  const kept = 2 * keyValue * text.layers; // keys and values for the cache, until the end of the pass
+  const attention = 3 * hidden + (width === 4 ? 5 : 9) * query + 3 * keyValue;
+  const mlp = 3 * hidden + mlpWidths(width) * intermediate; // sum, norm, the wide ones, down
+  const kept = 2 * keyValue * decoder.layers; // keys and values for the cache, until the end of the pass
   return width * (embedding + layerWidths(attention, mlp) + kept);
 }
 
 /** One patch while a vision block runs. */
-function patchBytes(vision: VisionConfig, width: number): number {
-  const hidden = vision.hiddenSize;
-  const pixels = 3 * vision.temporalPatchSize * vision.patchSize ** 2;
-  const input = (width === 4 ? 4 : 6) * pixels + width * 2 * hidden; // patches; embedded, in the window layout
+function patchBytes({ hidden, intermediate, patchNumbers }: VisionShape, width: number): number {
+  const input = (width === 4 ? 4 : 6) * patchNumbers + width * 2 * hidden; // patches; embedded, in the window layout
   const attention = (width === 4 ? 13 : 22) * hidden; // as in the decoder, and put in order; turned in float32 always
-  const mlp = 3 * hidden + mlpWidths(width) * vision.intermediateSize;
+  const mlp = 3 * hidden + mlpWidths(width) * intermediate;
   return input + width * layerWidths(attention, mlp);
 }
 
 /** Widths of the MLP: gate, up and their product; in bfloat16 also silu. */
 const mlpWidths = (width: number): number => (width === 4 ? 3 : 4);
 
-/** Masks of one long prompt, for each block of queries as wide as all keys up to its last (packed-attention.ts). */
+/** Masks of one long prompt, for each block of queries as wide as all keys up to its last (src/nn/attention/packed-attention.ts). */
 const maskBytes = (tokens: number, width: number): number => (width * tokens * (tokens + queryBlock)) / 2;
 
 /** The buffer in which weights are converted (src/nn/parameter.ts), as large as the largest matrix. */
-function converterBytes({ text, vision }: Qwen25VLConfig, dtype: ComputeDtype): number {
+function converterBytes({ decoder, vision }: Shape, dtype: ComputeDtype): number {
   if (dtype !== "float32") return 0;
-  const merged = vision.hiddenSize * vision.spatialMergeSize ** 2;
-  return 4 * Math.max(text.hiddenSize * Math.max(text.hiddenSize, text.intermediateSize), merged ** 2);
+  const merged = vision ? vision.hidden * vision.patchesPerToken : 0;
+  const widest = Math.max(decoder.hidden, decoder.intermediate, decoder.heads * decoder.headWidth);
+  return 4 * Math.max(decoder.hidden * widest, merged ** 2);
 }

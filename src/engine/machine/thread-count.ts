@@ -1,5 +1,5 @@
 /** @file How many threads the arithmetic of a scorer runs on. */
-import type { Qwen25VLConfig } from "../../models/qwen2_5_vl/config.ts";
+import type { Shape } from "../../models/backbone.ts";
 
 /** Elements of a layer's matrix below which threads cost more than they save, by far so on a busy machine. */
 const smallLayer = 2 ** 18;
@@ -11,18 +11,11 @@ const smallLayer = 2 ** 18;
 const mostWithOddColumns = 2;
 
 /** -> the threads that pay, and give the bits that one gives. `available` are there for this scorer. */
-export function threadsFor({ text, vision }: Qwen25VLConfig, available: number): number {
-  if (text.hiddenSize * text.intermediateSize < smallLayer) return 1;
-  const keyValues = (text.hiddenSize / text.heads) * text.keyValueHeads;
-  const merged = vision.hiddenSize * vision.spatialMergeSize ** 2;
-  const columns = [
-    text.hiddenSize,
-    keyValues,
-    text.intermediateSize,
-    vision.hiddenSize,
-    vision.intermediateSize,
-    merged,
-  ];
+export function threadsFor({ decoder, vision }: Shape, available: number): number {
+  if (decoder.hidden * decoder.intermediate < smallLayer) return 1;
+  const seeing = vision ? [vision.hidden, vision.intermediate, vision.hidden * vision.patchesPerToken] : [];
+  const { hidden, intermediate, headWidth, heads, keyValueHeads } = decoder;
+  const columns = [hidden, headWidth * heads, headWidth * keyValueHeads, intermediate, ...seeing];
   const odd = columns.some((count) => count % 16 > 0 && count % 16 < 12);
   return odd ? Math.min(available, mostWithOddColumns) : available;
 }

@@ -1,6 +1,6 @@
 /** @file The pieces of a plan side by side: one stream of tokens, as the model reads it. */
 
-import type { Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { Visual } from "../../models/prompt.ts";
 import type { KeyValues, PackedGroup, Run } from "../../nn/attention/packed-attention.ts";
 import { steadyRows } from "../../nn/index.ts";
 import type { Piece, PromptWork, Stretch } from "./plan.ts";

@@ -2,27 +2,20 @@
  * @file What the vision tower makes of pictures and videos, computed once: kept in memory by content, and on disk for later runs
  * where there is a place for it. Without a graph: for what does not change.
  */
-import { patchify } from "../../models/qwen2_5_vl/patches.ts";
-import type { Visual } from "../../models/qwen2_5_vl/processor.ts";
-import { visualTokens } from "../../models/qwen2_5_vl/window-plan.ts";
-import type { RewardModel } from "../../models/reward-model.ts";
-import {
-  bytesPerElement,
-  clone,
-  keep,
-  narrow,
-  noGrad,
-  scope,
-  type Tensor,
-  toDevice,
-  traced,
-} from "../../torch/index.ts";
+import type { Visual } from "../../models/prompt.ts";
+import type { VisionTower } from "../../models/backbone.ts";
+import type { Features } from "../../models/features.ts";
+import type { VisionTower } from "../../models/backbone.ts";
+import { Features } from "../../models/features.ts";
+import type { Visual } from "../../models/prompt.ts";
+import { runLayers } from "../../nn/index.ts";
+import { type Device, noGrad, scope, traced } from "../../torch/index.ts";
 import { ByteCache, type CacheStats } from "./byte-cache.ts";
 import type { FeatureStore } from "./feature-store.ts";
 import { inBatches } from "./plan.ts";
 
 export interface PictureFeaturesOptions {
-  /** "merger": what the decoder reads [visual tokens, hidden]; "blocks": what the merger reads [patches, vision hidden]. */
+  /** "merger": what the decoder reads, a row for each visual token; "blocks": what the merger reads, a row for each patch. */
   readonly upTo: "merger" | "blocks";
   /** Patches of one pass; a larger picture goes alone. */
   readonly patchBudget: number;
@@ -33,14 +26,16 @@ export interface PictureFeaturesOptions {
 }
 
 export class PictureFeatures {
-  readonly #model: RewardModel;
+  readonly #tower: VisionTower;
+  readonly #device: Device;
   readonly #options: PictureFeaturesOptions;
-  readonly #cache: ByteCache<Tensor>;
+  readonly #cache: ByteCache<Features>;
   /** Computed or read since the last `settle`. */
-  readonly #fresh = new Map<string, Tensor>();
+  readonly #fresh = new Map<string, Features>();
 
-  constructor(model: RewardModel, options: PictureFeaturesOptions) {
-    this.#model = model;
+  constructor(tower: VisionTower, device: Device, options: PictureFeaturesOptions) {
+    this.#tower = tower;
+    this.#device = device;
     this.#options = options;
     this.#cache = new ByteCache(options.cacheBytes, (features) => features.dispose());
   }
@@ -53,8 +48,8 @@ export class PictureFeatures {
    * The features of pictures and videos by key: those that are known, and the others computed in as few passes as the budget
    * allows. Good until `settle`: the cache lets go of nothing but there.
    */
-  see(visuals: readonly Visual[]): ReadonlyMap<string, Tensor> {
-    const features = new Map<string, Tensor>();
+  see(visuals: readonly Visual[]): ReadonlyMap<string, Features> {
+    const features = new Map<string, Features>();
     const unseen = new Map<string, Visual>();
     for (const visual of visuals) {
       const { key } = visual;
@@ -63,11 +58,11 @@ export class PictureFeatures {
       if (known) features.set(key, known);
       else unseen.set(key, visual);
     }
-    for (const batch of inBatches([...unseen.values()], patchesOf, this.#options.patchBudget)) {
-      for (const [key, tensor] of traced("vision", () => this.#encode(batch))) {
-        features.set(key, tensor);
-        this.#fresh.set(key, tensor);
-        this.#options.store?.put(key, tensor);
+    for (const batch of inBatches([...unseen.values()], ({ patches }) => patches, this.#options.patchBudget)) {
+      for (const [key, seen] of traced("vision", () => this.#encode(batch))) {
+        features.set(key, seen);
+        this.#fresh.set(key, seen);
+        for (const [index, tensor] of seen.tensors.entries()) this.#options.store?.put(partKey(key, index), tensor);
       }
     }
     return features;
@@ -75,9 +70,7 @@ export class PictureFeatures {
 
   /** Ends a pass: what it found is kept, as far as there is room. */
   settle(): void {
-    for (const [key, tensor] of this.#fresh) {
-      this.#cache.set(key, tensor, tensor.elements * bytesPerElement(tensor.dtype));
-    }
+    for (const [key, features] of this.#fresh) this.#cache.set(key, features, features.bytes);
     this.#fresh.clear();
   }
 
@@ -86,28 +79,29 @@ export class PictureFeatures {
     this.#cache.clear();
   }
 
-  #fromStore(key: string): Tensor | undefined {
-    const stored = this.#options.store?.get(key);
-    if (!stored) return undefined;
-    const tensor = keep(toDevice(stored, this.#model.device, stored.dtype));
-    this.#fresh.set(key, tensor);
-    return tensor;
+  #fromStore(key: string): Features | undefined {
+    const { store } = this.#options;
+    if (!store) return undefined;
+    const parts = Array.from({ length: this.#tower.featureTensors }, (_, index) => store.get(partKey(key, index)));
+    const stored = parts.filter((tensor) => tensor !== undefined);
+    if (stored.length < parts.length) return undefined;
+    const features = new Features(stored).on(this.#device);
+    this.#fresh.set(key, features);
+    return features;
   }
 
   /** -> the features of each, computed in one pass; the caller owns them */
-  #encode(visuals: readonly Visual[]): Map<string, Tensor> {
-    const { backbone, config, device } = this.#model;
+  #encode(visuals: readonly Visual[]): Map<string, Features> {
     const merged = this.#options.upTo === "merger";
     return noGrad(() =>
       scope(() => {
-        const grids = visuals.map(({ grid }) => grid);
-        const encoded = backbone.visual.encode(patchify(visuals, config.vision, device), grids);
-        const all = merged ? backbone.visual.merge(encoded) : encoded;
-        const features = new Map<string, Tensor>();
+        const encoded = this.#tower.encode(visuals, runLayers);
+        const all = merged ? this.#tower.merge(encoded) : encoded;
+        const features = new Map<string, Features>();
         let start = 0;
-        for (const visual of visuals) {
-          const rows = merged ? visualTokens(visual.grid, config.vision.spatialMergeSize) : patchesOf(visual);
-          features.set(visual.key, keep(clone(narrow(all, 0, start, rows))));
+        for (const { key, tokens, patches } of visuals) {
+          const rows = merged ? tokens : patches;
+          features.set(key, all.narrow(start, rows).copy());
           start += rows;
         }
         return features;
@@ -116,4 +110,5 @@ export class PictureFeatures {
   }
 }
 
-const patchesOf = ({ grid }: Visual): number => grid.t * grid.h * grid.w;
+/** Under which each of a picture's tensors are stored, one by one. */
+const partKey = (key: string, index: number): string => (index === 0 ? key : `${key} ${index}`);

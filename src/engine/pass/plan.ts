@@ -3,7 +3,7 @@
  * computed is laid out as streams of tokens within a budget.
  */
 import { createHash } from "node:crypto";
-import type { GroupPrompt, Span, Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt, Span, Visual } from "../../models/prompt.ts";
 
 /** A stretch of tokens with the pictures and videos that stand in it. */
 export interface Stretch {

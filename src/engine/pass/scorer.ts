@@ -7,7 +7,7 @@
  * computed with (src/models/qwen2_5_vl/packed-attention.ts, src/nn/activations.ts and src/nn/rows.ts say how).
  */
 import { cpus } from "node:os";
-import type { GroupPrompt } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt } from "../../models/prompt.ts";
 import { RewardModel } from "../../models/reward-model.ts";
 import { type KeyValues, type PackedGroup, queryBlock } from "../../nn/attention/packed-attention.ts";
 import { placement } from "../../nn/index.ts";

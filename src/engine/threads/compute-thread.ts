@@ -6,7 +6,7 @@
 import path from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { readJson } from "../../files/json.ts";
-import type { GroupPrompt } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt } from "../../models/prompt.ts";
 import { toWire } from "../../tasks/wire-error.ts";
 import { traced } from "../../torch/index.ts";
 import { promptTokens } from "../pass/plan.ts";

@@ -9,7 +9,7 @@
 
 import type { MessagePort } from "node:worker_threads";
 import type { PixelLimits } from "../../conversation.ts";
-import type { GroupPrompt } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt } from "../../models/prompt.ts";
 import type { WireError } from "../../tasks/wire-error.ts";
 import type { Group } from "../group.ts";
 import type { CacheStats } from "../pass/byte-cache.ts";

@@ -19,7 +19,7 @@ import {
 } from "../../torch/index.ts";
 import type { VisionConfig } from "./config.ts";
 import type { PreprocessorConfig } from "./preprocessor-config.ts";
-import type { Grid } from "./window-plan.ts";
+import type { Grid } from "../prompt.ts";
 
 /** Frames of one size, and how they become patches. */
 export interface Frames {

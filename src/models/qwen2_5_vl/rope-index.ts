@@ -3,7 +3,7 @@
  * computes them: text counts up in time, height and width alike; a picture keeps one time and spreads over height and
  * width; a video's time follows its seconds; what comes after starts behind the largest position so far.
  */
-import type { Grid } from "./window-plan.ts";
+import type { Grid } from "../prompt.ts";
 
 /** A picture or video among the tokens. */
 export interface VisualSpan {

@@ -36,8 +36,9 @@ import {
   view,
   zeros,
 } from "../../torch/index.ts";
+import type { Grid } from "../prompt.ts";
 import type { VisionConfig } from "./config.ts";
-import { type Grid, inverse, planWindows, type Runs, visualTokens, type WindowPlan } from "./window-plan.ts";
+import { inverse, planWindows, type Runs, visualTokens, type WindowPlan } from "./window-plan.ts";
 
 /** A pass of fewer is filled up: fewer rows meet other matrix kernels, whose sums have other bits. */
 const fewestUnits = 16;

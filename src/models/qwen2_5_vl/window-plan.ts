@@ -5,14 +5,8 @@
  *
  * A unit is the square of spatialMergeSize^2 patches that becomes one visual token; units move, patches within stay.
  */
+import type { Grid } from "../prompt.ts";
 import type { VisionConfig } from "./config.ts";
-
-/** The size of a picture or video in patches; height and width are multiples of the merge size. */
-export interface Grid {
-  readonly t: number;
-  readonly h: number;
-  readonly w: number;
-}
 
 /** `count` runs of `length` patches each, side by side; attention stays within a run. */
 export interface Runs {

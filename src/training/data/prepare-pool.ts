@@ -9,7 +9,7 @@ import type { Group } from "../../engine/group.ts";
 import { DeviceLoad } from "../../engine/threads/device-load.ts";
 import type { FromPrepare, PrepareTask, Prompt, ToPrepare } from "../../engine/threads/messages.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { GroupPrompt } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt } from "../../models/prompt.ts";
 import { RequestPool } from "../../tasks/request-pool.ts";
 import { fromWire } from "../../tasks/wire-error.ts";
 

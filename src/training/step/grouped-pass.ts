@@ -3,7 +3,7 @@
  * conversations are cut into streams of tokens; each runs forward and backward by itself and adds to the gradients, so that
  * memory follows from the stream and not from the batch.
  */
-import type { GroupPrompt, Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt, Visual } from "../../models/prompt.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import { Checkpointing, type LayerRunner, type LowRankUpdate, RowGradients, runLayers } from "../../nn/index.ts";
 import {

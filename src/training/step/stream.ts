@@ -6,7 +6,7 @@
 
 import { layOut } from "../../engine/pass/layout.ts";
 import { inBatches, mergeGroups, type Piece, type PromptWork, promptTokens } from "../../engine/pass/plan.ts";
-import type { GroupPrompt, Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt, Visual } from "../../models/prompt.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import { TreeAttention } from "../../nn/attention/tree-attention.ts";
 import type { LayerRunner, RowGradients } from "../../nn/index.ts";

@@ -4,7 +4,7 @@
  * conversation.
  */
 
-import type { GroupPrompt, Span, Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt, Span, Visual } from "../../models/prompt.ts";
 import type { TokenNode } from "../../nn/attention/tree-attention.ts";
 
 /** A conversation: an answer behind its prompt. */

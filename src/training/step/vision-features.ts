@@ -5,7 +5,7 @@
 
 import { PictureFeatures, type PictureFeaturesOptions } from "../../engine/pass/picture-features.ts";
 import { patchify } from "../../models/qwen2_5_vl/patches.ts";
-import type { Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { Visual } from "../../models/prompt.ts";
 import { visualTokens } from "../../models/qwen2_5_vl/window-plan.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import type { LayerRunner } from "../../nn/index.ts";
