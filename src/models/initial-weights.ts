@@ -8,6 +8,7 @@ import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { readJson } from "../files/json.ts";
 import type { Parameter, Placement } from "../nn/index.ts";
+import { tiesEmbeddings } from "./heads/language.ts";
 import type { Parts } from "./backbone.ts";
 import { addScalarInto, Generator, mulScalar, randn, scope, type Tensor, zeros } from "../torch/index.ts";
 
@@ -81,16 +82,10 @@ export function assertBare(folder: string): void {
     );
   }
   const file = path.join(folder, "config.json");
-  if (isTied(readJson(file))) return;
+  if (tiesEmbeddings(readJson(file))) return;
   throw new VlRewardError(
     "config_invalid",
     `${file}: tie_word_embeddings is not true. A model that is trained from nothing has its embeddings as language head; ` +
       'add "tie_word_embeddings": true.',
   );
-}
-
-function isTied(config: unknown): boolean {
-  if (typeof config !== "object" || config === null) return false;
-  if ("tie_word_embeddings" in config) return config.tie_word_embeddings === true;
-  return "text_config" in config && isTied(config.text_config);
 }

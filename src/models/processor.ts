@@ -86,12 +86,14 @@ export class Processor {
   readonly #tokenizer: Tokenizer;
   readonly #template: ChatTemplate;
   readonly #frame: AnswerFrame;
+  readonly answerTokens: AnswerTokens;
   readonly #family: ProcessorFamily;
 
   private constructor(tokenizer: Tokenizer, template: ChatTemplate, family: ProcessorFamily) {
     this.#tokenizer = tokenizer;
     this.#template = template;
     this.#frame = answerFrame(tokenizer, template);
+    this.answerTokens = { header: tokenizer.encodeText(this.#frame.header).length, end: this.#frame.end };
     this.#family = family;
   }
 
@@ -99,10 +101,6 @@ export class Processor {
   static async load(folder: string, family: ProcessorFamily): Promise<Processor> {
     const [tokenizer, template] = await Promise.all([Tokenizer.load(folder), ChatTemplate.load(folder)]);
     return new Processor(tokenizer, template, family);
-  }
-
-  get answerTokens(): AnswerTokens {
-    return { header: this.#tokenizer.encodeText(this.#frame.header).length, end: this.#frame.end };
   }
 
   /**
@@ -171,6 +169,7 @@ export class Processor {
       prefix: slice(first, 0, cut, visuals),
       branches: conversations.map((conversation): Branch => slice(conversation, cut, conversation.ids.length, visuals)),
       visuals,
+      answerTokens: this.answerTokens,
     };
   }
 

@@ -48,6 +48,14 @@ export interface TextPlace {
   readonly end: number;
 }
 
+/** Where an answer's own tokens begin and end in its branch, by the chat template. */
+export interface AnswerTokens {
+  /** Tokens before the answer, such as the role and its line's end. */
+  readonly header: number;
+  /** The control token that ends a turn; the answer's last one. */
+  readonly end: number;
+}
+
 /** Several answers to one prompt. */
 export interface GroupPrompt {
   /**
@@ -58,12 +66,5 @@ export interface GroupPrompt {
   /** What follows it, for each answer; never empty. */
   readonly branches: readonly Branch[];
   readonly visuals: readonly Visual[];
-}
-
-/** Where an answer's own tokens begin and end in its branch, by the chat template. */
-export interface AnswerTokens {
-  /** Tokens before the answer, such as the role and its line's end. */
-  readonly header: number;
-  /** The control token that ends a turn; the answer's last one. */
-  readonly end: number;
+  readonly answerTokens: AnswerTokens;
 }

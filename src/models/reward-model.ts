@@ -22,6 +22,7 @@ import {
   toDtype,
   zeros,
 } from "../torch/index.ts";
+import { type LanguageHead, languageHeadOf } from "./heads/language.ts";
 import { assertBare, drawWeights, type InitialWeights } from "./initial-weights.ts";
 import type { Backbone } from "./backbone.ts";
 import { familyOf } from "./families.ts";
@@ -65,11 +66,20 @@ export class RewardModel extends Module {
   readonly head: RewardHead;
   /** The checkpoint has none; this one has only been initialised. */
   readonly headIsNew: boolean;
+  readonly #folder: string;
   readonly #place: Placement;
   readonly #tensors: ReadonlyMap<string, StoredTensor>;
 
-  private constructor(family: Family, tensors: ReadonlyMap<string, StoredTensor>, place: Placement) {
+  #languageHead: LanguageHead | undefined;
+
+  private constructor(
+    folder: string,
+    family: Family,
+    tensors: ReadonlyMap<string, StoredTensor>,
+    place: Placement,
+  ) {
     super();
+    this.#folder = folder;
     this.family = family;
     this.#place = place;
     this.#tensors = tensors;
@@ -88,7 +98,7 @@ export class RewardModel extends Module {
     const family = familyOf(folder);
     const tensors = rewardTensors(folder, family);
     assertHeadFits(tensors, folder, newHead !== undefined);
-    const model = new RewardModel(family, tensors, place);
+    const model = new RewardModel(folder, family, tensors, place);
     try {
       const slots = new Map((model.headIsNew ? model.backbone : model).namedParameters());
       fillSlots(slots, tensors, (slot, tensor) => slot.assign(tensor, place));
@@ -113,7 +123,7 @@ export class RewardModel extends Module {
   ): RewardModel {
     assertBare(folder);
     const family = familyOf(folder);
-    const model = new RewardModel(family, new Map(), place);
+    const model = new RewardModel(folder, family, new Map(), place);
     const headStd = init.headStd ?? headDeviation(family.shape.decoder.hidden);
     try {
       drawWeights(model.namedParameters(), { ...init, headStd }, place, model.backbone.parts);
@@ -159,8 +169,16 @@ export class RewardModel extends Module {
     yield* this.head.namedParameters("head.");
   }
 
+  /** The language model's own head, loaded when it is first asked for. Throws `checkpoint_unsupported` where there is none. */
+  readonly languageHead = (): LanguageHead => {
+    const { backbone, family } = this;
+    this.#languageHead ??= languageHeadOf(backbone, this.#folder, family.tiesEmbeddings, this.#place);
+    return this.#languageHead;
+  };
+
   override dispose(): void {
     super.dispose();
+    this.#languageHead?.dispose();
     this.#place.converter.dispose();
   }
 }

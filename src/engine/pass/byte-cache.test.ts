@@ -66,6 +66,28 @@ describe("ByteCache", () => {
     expect(cache.get("a")).toBe("A3");
   });
 
+  test("releases what is lent when the last loan of it ends, and not before", () => {
+    const { cache, released } = withLog(100);
+    cache.set("a", "A", 60);
+    const [first, second] = [cache.lend(), cache.lend()];
+    expect(first.get("a")).toBe("A");
+    expect(second.get("a")).toBe("A");
+    cache.set("b", "B", 60); // evicts a
+    expect(cache.get("a")).toBeUndefined();
+    expect(released).toEqual([]);
+    first.end();
+    expect(released).toEqual([]);
+    second.end();
+    expect(released).toEqual(["A"]);
+    const third = cache.lend();
+    expect([third.get("b"), third.get("absent")]).toEqual(["B", undefined]);
+    third.end();
+    third.end();
+    expect(released).toEqual(["A"]); // b is still kept
+    cache.clear();
+    expect(released).toEqual(["A", "B"]);
+  });
+
   test("frees the memory of tensors that leave it, and of no other", () => {
     const before = liveTensors();
     const cache = new ByteCache<Tensor>(800, (tensor) => tensor.dispose());

@@ -3,8 +3,7 @@
  *
  * The cache owns its values: `release` frees one (a tensor's memory, which no garbage collector sees) when it is evicted,
  * replaced, deleted, cleared or too large to be kept. Values leave only inside `set`, `delete` and `clear`, so what `get`
- * returned is good until the next of these. One rule follows for a pass over the model: first get all that it needs,
- * then compute, and set what it computed at its very end, when nothing of the pass is read any more.
+ * returned is good until the next of these; what a loan returned is good until the loan ends, whoever sets meanwhile.
  */
 
 export interface CacheStats {
@@ -29,6 +28,16 @@ export function sumOfStats(all: readonly CacheStats[]): CacheStats {
 interface Entry<V> {
   readonly value: V;
   readonly bytes: number;
+  /** How many loans hold it. One that has left the cache meanwhile is released with the last of them. */
+  loans: number;
+  gone: boolean;
+}
+
+/** Values that are read for a while, as a pass over the model does that others may interrupt. */
+export interface Loan<V> {
+  /** As the cache's, but the value is good until `end`. */
+  get(key: string): V | undefined;
+  end(): void;
 }
 
 export class ByteCache<V> {
@@ -47,6 +56,29 @@ export class ByteCache<V> {
 
   /** -> the value, which the cache goes on owning, or undefined; it counts as used. */
   get(key: string): V | undefined {
+    return this.#use(key)?.value;
+  }
+
+  lend(): Loan<V> {
+    const lent: Entry<V>[] = [];
+    return {
+      get: (key) => {
+        const entry = this.#use(key);
+        if (!entry) return undefined;
+        entry.loans++;
+        lent.push(entry);
+        return entry.value;
+      },
+      end: () => {
+        for (const entry of lent.splice(0)) {
+          entry.loans--;
+          if (entry.gone && entry.loans === 0) this.#release(entry.value);
+        }
+      },
+    };
+  }
+
+  #use(key: string): Entry<V> | undefined {
     const entry = this.#entries.get(key);
     if (!entry) {
       this.#misses++;
@@ -55,7 +87,7 @@ export class ByteCache<V> {
     this.#hits++;
     this.#entries.delete(key);
     this.#entries.set(key, entry);
-    return entry.value;
+    return entry;
   }
 
   /**
@@ -72,7 +104,7 @@ export class ByteCache<V> {
       if (this.#bytes + bytes <= this.capacity) break;
       this.delete(oldest);
     }
-    this.#entries.set(key, { value, bytes });
+    this.#entries.set(key, { value, bytes, loans: 0, gone: false });
     this.#bytes += bytes;
   }
 
@@ -82,7 +114,8 @@ export class ByteCache<V> {
     if (!entry) return;
     this.#entries.delete(key);
     this.#bytes -= entry.bytes;
-    this.#release(entry.value);
+    entry.gone = true;
+    if (entry.loans === 0) this.#release(entry.value);
   }
 
   /** Releases every value; the counts of hits and misses go on. */

@@ -10,7 +10,7 @@ import { Features } from "../../models/features.ts";
 import type { Visual } from "../../models/prompt.ts";
 import { runLayers } from "../../nn/index.ts";
 import { type Device, noGrad, scope, traced } from "../../torch/index.ts";
-import { ByteCache, type CacheStats } from "./byte-cache.ts";
+import { ByteCache, type CacheStats, type Loan } from "./byte-cache.ts";
 import type { FeatureStore } from "./feature-store.ts";
 import { inBatches } from "./plan.ts";
 
@@ -30,8 +30,6 @@ export class PictureFeatures {
   readonly #device: Device;
   readonly #options: PictureFeaturesOptions;
   readonly #cache: ByteCache<Features>;
-  /** Computed or read since the last `settle`. */
-  readonly #fresh = new Map<string, Features>();
 
   constructor(tower: VisionTower, device: Device, options: PictureFeaturesOptions) {
     this.#tower = tower;
@@ -44,38 +42,15 @@ export class PictureFeatures {
     return this.#cache.stats;
   }
 
-  /**
-   * The features of pictures and videos by key: those that are known, and the others computed in as few passes as the budget
-   * allows. Good until `settle`: the cache lets go of nothing but there.
-   */
-  see(visuals: readonly Visual[]): ReadonlyMap<string, Features> {
-    const features = new Map<string, Features>();
-    const unseen = new Map<string, Visual>();
-    for (const visual of visuals) {
-      const { key } = visual;
-      if (features.has(key) || unseen.has(key)) continue;
-      const known = this.#fresh.get(key) ?? this.#cache.get(key) ?? this.#fromStore(key);
-      if (known) features.set(key, known);
-      else unseen.set(key, visual);
-    }
-    for (const batch of inBatches([...unseen.values()], ({ patches }) => patches, this.#options.patchBudget)) {
-      for (const [key, seen] of traced("vision", () => this.#encode(batch))) {
-        features.set(key, seen);
-        this.#fresh.set(key, seen);
-        for (const [index, tensor] of seen.tensors.entries()) this.#options.store?.put(partKey(key, index), tensor);
-      }
-    }
-    return features;
-  }
-
-  /** Ends a pass: what it found is kept, as far as there is room. */
-  settle(): void {
-    for (const [key, features] of this.#fresh) this.#cache.set(key, features, features.bytes);
-    this.#fresh.clear();
+  /** For one pass; several may be open at a time. */
+  open(): SeenPictures {
+    return new SeenPictures(this.#cache, this.#options, {
+      encode: (visuals) => this.#encode(visuals),
+      fromStore: (key) => this.#fromStore(key),
+    });
   }
 
   dispose(): void {
-    this.settle();
     this.#cache.clear();
   }
 
@@ -84,10 +59,7 @@ export class PictureFeatures {
     if (!store) return undefined;
     const parts = Array.from({ length: this.#tower.featureTensors }, (_, index) => store.get(partKey(key, index)));
     const stored = parts.filter((tensor) => tensor !== undefined);
-    if (stored.length < parts.length) return undefined;
-    const features = new Features(stored).on(this.#device);
-    this.#fresh.set(key, features);
-    return features;
+    return stored.length < parts.length ? undefined : new Features(stored).on(this.#device);
   }
 
   /** -> the features of each, computed in one pass; the caller owns them */
@@ -110,5 +82,66 @@ export class PictureFeatures {
   }
 }
 
-/** Under which each of a picture's tensors are stored, one by one. */
+interface SeenMaker {
+  encode(visuals: readonly Visual[]): Map<string, Features>;
+  fromStore(key: string): Features | undefined;
+}
+
+/** What one pass sees: good until it is settled, whatever other passes do. */
+export class SeenPictures {
+  readonly #cache: ByteCache<Features>;
+  readonly #loan: Loan<Features>;
+  readonly #options: PictureFeaturesOptions;
+  readonly #made: SeenMaker;
+  /** Computed or read from the store; not yet the cache's. */
+  readonly #fresh = new Map<string, Features>();
+
+  constructor(cache: ByteCache<Features>, options: PictureFeaturesOptions, made: SeenMaker) {
+    this.#cache = cache;
+    this.#loan = cache.lend();
+    this.#options = options;
+    this.#made = made;
+  }
+
+  /**
+   * The features of pictures and videos by key: those that are known, and the others computed in as few passes of the tower
+   * as the budget allows, with a break after each.
+   */
+  *see(visuals: readonly Visual[]): Generator<void, ReadonlyMap<string, Features>> {
+    const features = new Map<string, Features>();
+    const unseen = new Map<string, Visual>();
+    for (const visual of visuals) {
+      const { key } = visual;
+      if (features.has(key) || unseen.has(key)) continue;
+      const known = this.#fresh.get(key) ?? this.#loan.get(key) ?? this.#fromStore(key);
+      if (known) features.set(key, known);
+      else unseen.set(key, visual);
+    }
+    const { patchBudget, store } = this.#options;
+    for (const batch of inBatches([...unseen.values()], ({ patches }) => patches, patchBudget)) {
+      for (const [key, seen] of traced("vision", () => this.#made.encode(batch))) {
+        features.set(key, seen);
+        this.#fresh.set(key, seen);
+        for (const [index, tensor] of seen.tensors.entries()) store?.put(partKey(key, index), tensor);
+      }
+      yield;
+    }
+    return features;
+  }
+
+  /** Ends the pass: what it found is kept, as far as there is room. May go on with another one. */
+  settle(): void {
+    this.#loan.end();
+    for (const [key, features] of this.#fresh) this.#cache.set(key, features, features.bytes);
+    this.#fresh.clear();
+  }
+
+  #fromStore(key: string): Features | undefined {
+    const features = this.#made.fromStore(key);
+    if (features) this.#fresh.set(key, features);
+    return features;
+  }
+}
+
+/** Under which each of a picture's tensors is stored. */
 const partKey = (key: string, index: number): string => (index === 0 ? key : `${key} ${index}`);

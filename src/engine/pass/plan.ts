@@ -3,7 +3,7 @@
  * computed is laid out as streams of tokens within a budget.
  */
 import { createHash } from "node:crypto";
-import type { GroupPrompt, Span, Visual } from "../../models/prompt.ts";
+import type { AnswerTokens, GroupPrompt, Span, Visual } from "../../models/prompt.ts";
 
 /** A stretch of tokens with the pictures and videos that stand in it. */
 export interface Stretch {
@@ -13,6 +13,7 @@ export interface Stretch {
 
 /** A branch and who asked for it. */
 export interface BranchWork extends Stretch {
+  readonly answerTokens: AnswerTokens;
   readonly readers: readonly { readonly group: number; readonly branch: number }[];
 }
 
@@ -27,7 +28,7 @@ export interface PromptWork {
 /** Joins what is equal. Prompts and answers keep the order of their first appearance. */
 export function mergeGroups(groups: readonly GroupPrompt[]): PromptWork[] {
   const prompts = new Map<string, { prefix: Stretch; branches: Map<string, BranchWork & { readers: object[] }> }>();
-  for (const [group, { prefix, branches, visuals }] of groups.entries()) {
+  for (const [group, { prefix, branches, visuals, answerTokens }] of groups.entries()) {
     const prefixStretch = stretchOf(prefix, visuals);
     const key = keyOf(prefixStretch);
     const prompt = prompts.get(key) ?? { prefix: prefixStretch, branches: new Map() };
@@ -35,7 +36,7 @@ export function mergeGroups(groups: readonly GroupPrompt[]): PromptWork[] {
     for (const [branch, span] of branches.entries()) {
       const stretch = stretchOf(span, visuals);
       const branchKey = keyOf(stretch);
-      const work = prompt.branches.get(branchKey) ?? { ...stretch, readers: [] };
+      const work = prompt.branches.get(branchKey) ?? { ...stretch, answerTokens, readers: [] };
       work.readers.push({ group, branch });
       prompt.branches.set(branchKey, work);
     }
