@@ -1,9 +1,11 @@
 /**
- * @file What the engine takes and gives: a group is one prompt with its answers, and its result one score for each.
+ * @file What the engine takes and gives: a group is one prompt with its answers, and its result what was read of each.
  */
 
 import type { Message } from "../conversation.ts";
 import type { VlRewardError } from "../errors.ts";
+import type { TextPlace } from "../models/prompt.ts";
+import type { Answers } from "./read/questions.ts";
 
 /** Answers to one prompt. */
 export interface Group {
@@ -15,12 +17,22 @@ export interface Group {
   readonly baseFolder: string;
 }
 
-/** One score for each branch, or why the group could not be scored. */
-export type GroupResult =
+/** Who wants a group's answer, and by when. */
+export interface Urgency {
+  /** Higher is more urgent: what is under way is interrupted for it. 0 by default. */
+  readonly priority?: number | undefined;
+  /** Milliseconds since 1970 (`Date.now()`); a group that nobody has begun to compute by then gets `deadline_exceeded`. */
+  readonly deadline?: number | undefined;
+}
+
+/** What was read of a group, or why it could not be. */
+export type ReadResult =
   | {
-      readonly scores: readonly number[];
+      readonly answers: Answers;
       /** Of all its conversations, the prompt counted for each answer. */
       readonly tokens: number;
+      /** For each branch, its tokens' places in its text, where a request wants them. */
+      readonly places: readonly (readonly TextPlace[])[];
     }
   | { readonly error: VlRewardError };
 
@@ -41,3 +53,9 @@ function partLength(part: Exclude<Message["content"], string>[number]): number {
     ? part.video.length
     : part.video.reduce((length, frame) => length + frame.length, 0);
 }
+
+/** Whether it has pictures or videos. */
+export const hasMedia = ({ prefix, branches }: Group): boolean =>
+  [...prefix, ...branches].some(
+    ({ content }) => typeof content !== "string" && content.some(({ type }) => type !== "text"),
+  );

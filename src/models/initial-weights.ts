@@ -8,9 +8,9 @@ import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { readJson } from "../files/json.ts";
 import type { Parameter, Placement } from "../nn/index.ts";
-import { tiesEmbeddings } from "./heads/language.ts";
-import type { Parts } from "./backbone.ts";
 import { addScalarInto, Generator, mulScalar, randn, scope, type Tensor, zeros } from "../torch/index.ts";
+import type { Parts } from "./backbone.ts";
+import { tiesEmbeddings } from "./heads/language.ts";
 
 export interface InitialWeights {
   readonly seed: number;

@@ -61,6 +61,8 @@ export interface PrepareOptions extends OpenOptions {
    * is room for them. Not asked for text alone.
    */
   readonly room?: (bytes: number) => Promise<void>;
+  /** Whether the places of the answers' tokens in their texts are wanted. */
+  readonly places?: boolean;
 }
 
 /** Tokens of several answers to one prompt. */

@@ -22,11 +22,11 @@ import {
   toDtype,
   zeros,
 } from "../torch/index.ts";
-import { type LanguageHead, languageHeadOf } from "./heads/language.ts";
-import { assertBare, drawWeights, type InitialWeights } from "./initial-weights.ts";
 import type { Backbone } from "./backbone.ts";
 import { familyOf } from "./families.ts";
 import type { Family } from "./family.ts";
+import { type LanguageHead, languageHeadOf } from "./heads/language.ts";
+import { assertBare, drawWeights, type InitialWeights } from "./initial-weights.ts";
 
 /** `Linear(hidden, 1)`, always in float32 as TRL computes it. */
 export class RewardHead extends Module {
@@ -72,12 +72,7 @@ export class RewardModel extends Module {
 
   #languageHead: LanguageHead | undefined;
 
-  private constructor(
-    folder: string,
-    family: Family,
-    tensors: ReadonlyMap<string, StoredTensor>,
-    place: Placement,
-  ) {
+  private constructor(folder: string, family: Family, tensors: ReadonlyMap<string, StoredTensor>, place: Placement) {
     super();
     this.#folder = folder;
     this.family = family;

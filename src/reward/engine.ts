@@ -6,8 +6,9 @@
  */
 
 import type { PixelLimits } from "../conversation.ts";
-import { type Group, type GroupResult, textLength } from "../engine/group.ts";
-import type { ScorerOptions } from "../engine/pass/scorer.ts";
+import { type Group, type ReadResult, textLength, type Urgency } from "../engine/group.ts";
+import type { ComputeOptions } from "../engine/pass/pass.ts";
+import type { ReadRequest } from "../engine/read/reader.ts";
 import type { EngineStats } from "../engine/threads/device-stats.ts";
 import type { EngineInfo } from "../engine/threads/messages.ts";
 import { Pipeline } from "../engine/threads/pipeline.ts";
@@ -18,13 +19,26 @@ import { inOrder } from "../tasks/in-order.ts";
 /** How far `score` reads ahead of its results: this many groups, or fewer that hold this many characters. */
 export const readAhead = { groups: 256, characters: 64 * 2 ** 20 };
 
-export interface EngineOptions extends Omit<ScorerOptions, "sharers"> {
+export interface EngineOptions extends Omit<ComputeOptions, "sharers"> {
   /** auto, cpu, cuda or cuda:N; or several, separated by commas: each computes with a model of its own. */
   readonly device: string;
   /** For pictures that name none themselves. */
   readonly pixelLimits?: PixelLimits;
   /** Where the threads write what they do; to be ended by the caller once the engine is closed. */
   readonly trace?: TraceTarget;
+}
+
+/** One score for each branch, or why the group could not be scored. */
+export type GroupResult =
+  | {
+      readonly scores: readonly number[];
+      /** Of all its conversations, the prompt counted for each answer. */
+      readonly tokens: number;
+    }
+  | { readonly error: VlRewardError };
+
+export interface CallOptions extends Urgency {
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -66,8 +80,8 @@ export class RewardEngine implements AsyncDisposable {
   }
 
   /** Loads a checkpoint. Rejects with the codes of a model that cannot be loaded, or `device_unavailable`. */
-  static async open({ pixelLimits, trace, ...scorer }: EngineOptions): Promise<RewardEngine> {
-    const { pipeline, info } = await Pipeline.start(scorer, pixelLimits ?? {}, trace);
+  static async open({ pixelLimits, trace, ...compute }: EngineOptions): Promise<RewardEngine> {
+    const { pipeline, info } = await Pipeline.start(compute, pixelLimits ?? {}, trace);
     return new RewardEngine(pipeline, info);
   }
 
@@ -84,19 +98,35 @@ export class RewardEngine implements AsyncDisposable {
    */
   score(
     groups: AsyncIterable<Group> | Iterable<Group>,
-    options: { readonly signal?: AbortSignal } = {},
+    options: CallOptions = {},
   ): AsyncGenerator<GroupResult, void, undefined> {
-    return inOrder(groups, (group, signal) => this.#pipeline.submit(group, signal), {
-      ahead: readAhead.groups,
-      weight: textLength,
-      maxWeight: readAhead.characters,
-      signal: this.#until(options.signal),
-    });
+    return this.#inOrder(groups, (group, signal) => this.scoreGroup(group, { ...options, signal }), options);
   }
 
   /** Scores one group. For callers that bound themselves how much they have under way, a server for instance. */
-  scoreGroup(group: Group, options: { readonly signal?: AbortSignal } = {}): Promise<GroupResult> {
-    return this.#pipeline.submit(group, this.#until(options.signal));
+  async scoreGroup(group: Group, options: CallOptions = {}): Promise<GroupResult> {
+    const result = await this.readGroup(group, [{ kind: "reward" }], options);
+    if ("error" in result) return result;
+    return { scores: result.answers.map(([reward]) => Number(reward)), tokens: result.tokens };
+  }
+
+  /**
+   * Reads other things than the reward, or several at once: rewards at every token, embeddings, log-probabilities, what could
+   * come next. As `score` in all else.
+   *
+   * @param requests different ones; each branch has one answer to each, in their order
+   */
+  read(
+    groups: AsyncIterable<Group> | Iterable<Group>,
+    requests: readonly ReadRequest[],
+    options: CallOptions = {},
+  ): AsyncGenerator<ReadResult, void, undefined> {
+    return this.#inOrder(groups, (group, signal) => this.readGroup(group, requests, { ...options, signal }), options);
+  }
+
+  /** Reads one group, as `scoreGroup` scores one. */
+  readGroup(group: Group, requests: readonly ReadRequest[], options: CallOptions = {}): Promise<ReadResult> {
+    return this.#pipeline.submit(group, { read: requests, ...options });
   }
 
   /** Frees the model and ends the threads. What is being scored rejects with `engine_closed`. */
@@ -108,8 +138,17 @@ export class RewardEngine implements AsyncDisposable {
     return this.close();
   }
 
-  #until(signal: AbortSignal | undefined): AbortSignal {
-    const { ended } = this.#pipeline;
-    return signal ? AbortSignal.any([signal, ended]) : ended;
+  #inOrder<Result>(
+    groups: AsyncIterable<Group> | Iterable<Group>,
+    work: (group: Group, signal: AbortSignal) => Promise<Result>,
+    { signal }: CallOptions,
+  ): AsyncGenerator<Result, void, undefined> {
+    return inOrder(groups, work, {
+      ahead: readAhead.groups,
+      weight: textLength,
+      maxWeight: readAhead.characters,
+      signal,
+      ended: this.#pipeline.ended,
+    });
   }
 }

@@ -2,14 +2,12 @@
  * @file The road of a run: lines -> records -> groups -> the engine -> results, in the order of the lines.
  */
 
-import type { Message } from "../conversation.ts";
-import { type PreferenceRecord, type ReadRecord, readRecord } from "../data/record.ts";
-import { errorResult, type Result, scoreResult } from "../data/result.ts";
-import type { Group, GroupResult } from "../engine/group.ts";
-import { VlRewardError } from "../errors.ts";
+import { type ReadRecord, readRecord } from "../data/record.ts";
+import { errorResult, type Result } from "../data/result.ts";
 import type { Line } from "../files/json-lines.ts";
 import { inOrder } from "../tasks/in-order.ts";
 import { type RewardEngine, readAhead } from "./engine.ts";
+import { groupOf, resultOf } from "./record-groups.ts";
 
 /**
  * Scores all lines; a bad record's line gives its error. Rejects with the signal's reason, and where `lines` or `emit` do.
@@ -42,26 +40,4 @@ export async function scoreRecords(
 
 function readLine({ number, content }: Line): ReadRecord {
   return typeof content === "string" ? readRecord(content, number) : { id: number, error: content };
-}
-
-function groupOf(record: PreferenceRecord, baseFolder: string): Group {
-  const answer = (content: string): Message => ({ role: "assistant", content });
-  switch (record.kind) {
-    case "conversation":
-      return { prefix: record.messages.slice(0, -1), branches: record.messages.slice(-1), baseFolder };
-    case "candidates":
-      return { prefix: record.messages, branches: record.responses.map(answer), baseFolder };
-    case "pair":
-      return { prefix: record.messages, branches: [answer(record.chosen), answer(record.rejected)], baseFolder };
-  }
-}
-
-function resultOf(id: ReadRecord["id"], record: PreferenceRecord, scored: GroupResult): Result {
-  if ("error" in scored) return errorResult(id, scored.error);
-  try {
-    return scoreResult(id, record, scored.scores);
-  } catch (error) {
-    if (error instanceof VlRewardError) return errorResult(id, error);
-    throw error;
-  }
 }

@@ -2,6 +2,8 @@
  * @file Many things under way at once, their results in the order of the source, the source read ahead within a bound.
  */
 
+import { setMaxListeners } from "node:events";
+
 export interface InOrderOptions<Item> {
   /** How many items are read and not yet given back as results, at most. */
   readonly ahead: number;
@@ -9,7 +11,9 @@ export interface InOrderOptions<Item> {
   readonly weight: (item: Item) => number;
   readonly maxWeight: number;
   /** Ends the run: the next result is a rejection with its reason, whatever the source and the work are waiting for. */
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
+  /** As `signal`: the end of what the work is done with. */
+  readonly ended?: AbortSignal | undefined;
 }
 
 /**
@@ -25,7 +29,8 @@ export async function* inOrder<Item, Result>(
   options: InOrderOptions<Item>,
 ): AsyncGenerator<Result, void, undefined> {
   const stop = new AbortController();
-  const ended = AbortSignal.any([options.signal, stop.signal]);
+  const ended = stop.signal;
+  const unlink = [options.signal, options.ended].map((signal) => signal && follow(signal, stop));
   ended.throwIfAborted();
   const items = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
   const state = { reading: false, finished: false };
@@ -83,6 +88,7 @@ export async function* inOrder<Item, Result>(
       ended.throwIfAborted();
     }
   } finally {
+    for (const leave of unlink) leave?.();
     stop.abort();
     if (!state.finished) {
       const closed = Promise.resolve(items.return?.());
@@ -91,6 +97,18 @@ export async function* inOrder<Item, Result>(
       else await closed;
     }
   }
+}
+
+/**
+ * Aborts `stop` when the signal aborts -> a function that ends that. By a listener of our own: of composites made by
+ * `AbortSignal.any`, Node keeps those that have aborted for as long as their source lives (nodejs/node#55351).
+ */
+function follow(signal: AbortSignal, stop: AbortController): () => void {
+  const abort = () => stop.abort(signal.reason);
+  if (signal.aborted) abort();
+  setMaxListeners(0, signal); // one for each run is no leak
+  signal.addEventListener("abort", abort);
+  return () => signal.removeEventListener("abort", abort);
 }
 
 /** As `promise`, but rejects with the signal's reason as soon as it aborts. Leaves no listener behind. */

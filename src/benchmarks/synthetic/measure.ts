@@ -3,7 +3,8 @@
  * of the picture, on combinations that no training document has; and what a model without pictures makes of the same.
  */
 
-import type { Group, GroupResult } from "../../engine/group.ts";
+import type { Group } from "../../engine/group.ts";
+import type { GroupResult } from "../../reward/engine.ts";
 import { VlRewardError } from "../../errors.ts";
 import { calibrationError, calibrationOf, pairedDifference, type Share, shareOf } from "../../report/statistics.ts";
 import { categoriesOf } from "../../synthetic/document.ts";

@@ -143,12 +143,7 @@ function dealtOut(
 }
 
 /** -> how many tokens one pass may hold in `bytes`: a whole number of kernel-friendly 256, between fewest and `most`. */
-export function tokenBudget(
-  shape: Shape,
-  dtype: ComputeDtype,
-  bytes: number,
-  most: number = passTokens.most,
-): number {
+export function tokenBudget(shape: Shape, dtype: ComputeDtype, bytes: number, most: number = passTokens.most): number {
   const step = 256;
   let tokens = passTokens.fewest;
   while (tokens < most && activationBytes(shape, dtype, tokens + step) <= bytes) tokens += step;

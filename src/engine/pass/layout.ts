@@ -12,7 +12,7 @@ export interface FeatureRows {
   readonly until: number;
 }
 
-export interface Stream {
+export interface GroupStream {
   readonly ids: Int32Array; // [tokens]
   readonly positions: Int32Array; // [3, tokens]
   readonly visualPlaces: Int32Array; // [visual tokens]
@@ -22,27 +22,35 @@ export interface Stream {
   readonly groups: readonly PackedGroup[];
   /** The last token of every branch; then padding, likewise. */
   readonly rows: Int32Array;
+  /** For every branch, where its conversation's tokens stand, as far as they are in the stream. */
+  readonly branches: readonly Int32Array[];
 }
 
 /** @param before the keys and values of a prompt's prefix as far as they have been computed */
 export function layOut(
   pieces: readonly Piece[],
   before: (work: PromptWork) => readonly KeyValues[] | undefined,
-): Stream {
+): GroupStream {
   const tokens = new TokenList();
   const rows: number[] = [];
+  const conversations: Int32Array[] = [];
   const groups = pieces.map(({ work, from, until, branches }): PackedGroup => {
     const earlier = from > 0 ? before(work) : undefined;
     const prefix = tokens.append(work.prefix, from, until);
     const runs = branches.map((branch) => tokens.append(branch, 0, branch.span.ids.length));
-    for (const { start, length } of runs) rows.push(start + length - 1);
+    for (const run of runs) {
+      rows.push(run.start + run.length - 1);
+      conversations.push(Int32Array.from([...tokensOf(prefix), ...tokensOf(run)]));
+    }
     return { prefix, ...(earlier && { before: earlier }), branches: runs };
   });
   const padding = tokens.pad();
   if (padding.length > 0) groups.push({ prefix: padding, branches: [] });
   rows.push(...new Array<number>(steadyRows(rows.length) - rows.length).fill(0));
-  return { ...tokens.finish(), groups, rows: Int32Array.from(rows) };
+  return { ...tokens.finish(), groups, rows: Int32Array.from(rows), branches: conversations };
 }
+
+const tokensOf = ({ start, length }: Run): number[] => Array.from({ length }, (_, offset) => start + offset);
 
 class TokenList {
   readonly #ids: number[] = [];
@@ -78,7 +86,7 @@ class TokenList {
     return { start, length: this.#ids.length - start };
   }
 
-  finish(): Pick<Stream, "ids" | "positions" | "visualPlaces" | "features"> {
+  finish(): Pick<GroupStream, "ids" | "positions" | "visualPlaces" | "features"> {
     return {
       ids: Int32Array.from(this.#ids),
       positions: Int32Array.from(this.#axes.flat()),

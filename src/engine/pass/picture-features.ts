@@ -2,9 +2,7 @@
  * @file What the vision tower makes of pictures and videos, computed once: kept in memory by content, and on disk for later runs
  * where there is a place for it. Without a graph: for what does not change.
  */
-import type { Visual } from "../../models/prompt.ts";
-import type { VisionTower } from "../../models/backbone.ts";
-import type { Features } from "../../models/features.ts";
+
 import type { VisionTower } from "../../models/backbone.ts";
 import { Features } from "../../models/features.ts";
 import type { Visual } from "../../models/prompt.ts";

@@ -3,8 +3,9 @@
  * forcing), and their sum.
  */
 import { crossEntropyLoss, linear, neg, scope, type Tensor, tensorFrom, toDtype } from "../../torch/index.ts";
+import { rowsOf } from "../pass/stream.ts";
 import type { Reader, ReadModel } from "./reader.ts";
-import { branchRows, rowsOf } from "./reward.ts";
+import { branchRows } from "./reward.ts";
 
 /** Rows of logits that are held at once: of a vocabulary of 152,064, 256 rows are 156 MB in float32. */
 const rowsAtOnce = 256;
@@ -20,7 +21,10 @@ export const logProbsReader = ({
     if (!all) return [];
     const { weight } = languageHead();
     return asked.map((branch) => {
-      const { ids, answerTokens } = branches[branch] ?? { ids: new Int32Array(0), answerTokens: { header: 0, end: -1 } };
+      const { ids, answerTokens } = branches[branch] ?? {
+        ids: new Int32Array(0),
+        answerTokens: { header: 0, end: -1 },
+      };
       const { header, end } = answerTokens;
       const until = ids.lastIndexOf(end) + 1;
       const own = branchRows(rows[branch], ids.length);

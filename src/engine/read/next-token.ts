@@ -1,7 +1,8 @@
 /** @file What could come next: the language head's numbers for each token of the vocabulary, at some tokens of a branch. */
 import { linear, toDtype } from "../../torch/index.ts";
+import { rowsOf } from "../pass/stream.ts";
 import type { Reader, ReadModel } from "./reader.ts";
-import { branchRows, rowsOf } from "./reward.ts";
+import { branchRows } from "./reward.ts";
 
 export const nextTokenReader = (
   { languageHead }: Pick<ReadModel, "languageHead">,

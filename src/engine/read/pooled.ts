@@ -3,8 +3,9 @@
  * reward model's are no worse for that than a language model's, and they see the pictures.
  */
 import { type Tensor, toDtype } from "../../torch/index.ts";
+import { rowsOf } from "../pass/stream.ts";
 import type { Reader, ReadRequest } from "./reader.ts";
-import { branchRows, rowsOf } from "./reward.ts";
+import { branchRows } from "./reward.ts";
 
 export const pooledReader = ({
   over,

@@ -3,7 +3,7 @@
  */
 
 import { type CacheStats, sumOfStats } from "../pass/byte-cache.ts";
-import type { ScorerStats } from "../pass/scorer.ts";
+import type { PassCaches } from "../pass/pass.ts";
 
 /** What one device has done since the engine was opened. */
 export interface DeviceStats {
@@ -15,7 +15,7 @@ export interface DeviceStats {
   readonly tokens: number;
   readonly computeSeconds: number;
   /** Hits and sizes. */
-  readonly caches: ScorerStats;
+  readonly caches: PassCaches;
 }
 
 /** Counts since the engine was opened. */
@@ -28,8 +28,10 @@ export interface EngineStats {
   readonly mediaSeconds: number;
   /** Of all devices, added up. */
   readonly computeSeconds: number;
+  /** Bytes of pictures and videos that were held at most between their decoding and their answers. */
+  readonly mediaBytesPeak: number;
   /** Hits and sizes: of the devices' caches, added up, and of prepared pictures. */
-  readonly caches: ScorerStats & { readonly pictures: CacheStats };
+  readonly caches: PassCaches & { readonly pictures: CacheStats };
   /** The same for each device, in the order in which they were named. */
   readonly devices: readonly DeviceStats[];
 }
@@ -44,7 +46,7 @@ export const nothingYet = (device: string): DeviceStats => ({
 
 export function engineStats(
   devices: readonly DeviceStats[],
-  mediaSeconds: number,
+  media: { readonly seconds: number; readonly bytesPeak: number },
   pictures: readonly CacheStats[],
 ): EngineStats {
   const total = (count: (stats: DeviceStats) => number): number =>
@@ -52,14 +54,15 @@ export function engineStats(
   return {
     sequences: total(({ sequences }) => sequences),
     tokens: total(({ tokens }) => tokens),
-    mediaSeconds,
+    mediaSeconds: media.seconds,
+    mediaBytesPeak: media.bytesPeak,
     computeSeconds: total(({ computeSeconds }) => computeSeconds),
     caches: { pictures: sumOfStats(pictures), ...sumOfCaches(devices.map(({ caches }) => caches)) },
     devices,
   };
 }
 
-function sumOfCaches(all: readonly ScorerStats[]): ScorerStats {
+function sumOfCaches(all: readonly PassCaches[]): PassCaches {
   const stored = all.map((caches) => caches.stored).filter((stats) => stats !== undefined);
   const total = (count: (stats: (typeof stored)[number]) => number): number =>
     stored.reduce((sum, stats) => sum + count(stats), 0);

@@ -1,7 +1,9 @@
 /**
  * @file What the engine's threads say to each other, and how an error crosses from one to another.
  *
- *     engine --group--> prepare thread --prompt--> a device's compute thread --scores--> engine
+ *     engine --group--> prepare thread --prompt--> a device's compute thread --answers--> engine
+ *            <--opened--               (its size is known: nothing is decoded before there is room)
+ *            ---room-->
  *
  * Every group that is sent to a prepare thread is answered once: by that thread if it could not be prepared, else by the
  * compute thread. So the engine knows at any time what is under way.
@@ -11,9 +13,10 @@ import type { MessagePort } from "node:worker_threads";
 import type { PixelLimits } from "../../conversation.ts";
 import type { GroupPrompt } from "../../models/prompt.ts";
 import type { WireError } from "../../tasks/wire-error.ts";
-import type { Group } from "../group.ts";
+import type { Group, ReadResult, Urgency } from "../group.ts";
 import type { CacheStats } from "../pass/byte-cache.ts";
-import type { ScorerOptions, ScorerStats } from "../pass/scorer.ts";
+import type { ComputeOptions, PassCaches } from "../pass/pass.ts";
+import type { ReadRequest } from "../read/reader.ts";
 import type { TraceTarget } from "./trace-file.ts";
 
 /** What a prepare thread is started with. */
@@ -30,29 +33,45 @@ export interface PrepareTask {
 }
 
 export type ToPrepare =
-  | { readonly kind: "prepare"; readonly id: number; readonly group: Group }
+  | { readonly kind: "prepare"; readonly id: number; readonly group: Group; readonly ask: Ask }
+  /** There is room for what the group has asked for. */
+  | { readonly kind: "room"; readonly id: number }
   | { readonly kind: "forget"; readonly id: number };
+
+/** What is wanted of a group, and how urgently. */
+export interface Ask extends Urgency {
+  readonly read: readonly ReadRequest[];
+}
 
 export type FromPrepare =
   | { readonly kind: "ready" }
   | { readonly kind: "broken"; readonly error: WireError } // and nothing more will come
+  /** Its pictures and videos will take so many bytes; they are decoded once there is room. */
+  | { readonly kind: "opened"; readonly id: number; readonly bytes: number }
   | {
       readonly kind: "prepared";
       readonly id: number;
       readonly bytes: number;
+      readonly hasMedia: boolean;
       readonly seconds: number;
       readonly pictures: CacheStats; // of this thread, so far
     }
-  | { readonly kind: "failed"; readonly id: number; readonly error: WireError; readonly seconds: number };
+  | {
+      readonly kind: "failed";
+      readonly id: number;
+      readonly error: WireError;
+      readonly hasMedia: boolean;
+      readonly seconds: number;
+    };
 
 /** From a prepare thread to the compute thread. */
 export type Prompt =
-  | { readonly kind: "prompt"; readonly id: number; readonly prompt: GroupPrompt }
+  | { readonly kind: "prompt"; readonly id: number; readonly prompt: GroupPrompt; readonly ask: Ask }
   | { readonly kind: "forget"; readonly id: number };
 
 /** What the compute thread is started with. */
 export interface ComputeTask {
-  readonly scorer: ScorerOptions;
+  readonly options: ComputeOptions;
   readonly trace: TraceTarget | undefined;
   /** One from each prepare thread. */
   readonly prompts: readonly MessagePort[];
@@ -86,11 +105,12 @@ export type FromCompute =
   | { readonly kind: "forgotten"; readonly id: number }
   | {
       readonly kind: "pass";
+      /** Of the groups that are done. */
       readonly results: readonly PassResult[];
       readonly seconds: number;
-      readonly caches: ScorerStats; // so far
+      readonly caches: PassCaches; // so far
     };
 
 export type PassResult =
-  | { readonly id: number; readonly scores: readonly number[]; readonly tokens: number }
+  | ({ readonly id: number } & Exclude<ReadResult, { readonly error: unknown }>)
   | { readonly id: number; readonly error: WireError };

@@ -8,15 +8,18 @@ import { availableParallelism } from "node:os";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
+import { Room, type Stay } from "../../tasks/room.ts";
 import { fromWire } from "../../tasks/wire-error.ts";
 import { deviceWords } from "../../torch/index.ts";
-import type { Group, GroupResult } from "../group.ts";
+import { type Group, hasMedia, type ReadResult, type Urgency } from "../group.ts";
 import { memoryBudget, preparedBytes } from "../machine/memory.ts";
 import { type CacheStats, sumOfStats } from "../pass/byte-cache.ts";
-import type { ScorerOptions } from "../pass/scorer.ts";
+import type { ComputeOptions } from "../pass/pass.ts";
+import type { ReadRequest } from "../read/reader.ts";
 import { DeviceLoad } from "./device-load.ts";
 import { type DeviceStats, type EngineStats, engineStats, nothingYet } from "./device-stats.ts";
 import type {
+  Ask,
   ComputeTask,
   DeviceInfo,
   EngineInfo,
@@ -26,30 +29,49 @@ import type {
   PrepareTask,
   ToPrepare,
 } from "./messages.ts";
+import { byUrgency } from "./schedule.ts";
 import type { TraceTarget } from "./trace-file.ts";
 
-/** Groups that a thread prepares at once. Most of them wait, for a disk or an address. */
+/** Groups with pictures or videos that a thread prepares at once. Most of them wait, for a disk, an address or for room. */
 const preparedAtOnce = 8;
 
 /** As many as the devices can use. */
 const prepareThreads = (devices: number): number =>
   Math.max(1, Math.min(4 * devices, Math.floor(availableParallelism() / 2)));
 
-interface Job {
-  readonly id: number;
-  readonly group: Group;
-  readonly settle: (result: GroupResult) => void;
+/** What is wanted of a group. */
+export interface JobOptions extends Urgency {
+  readonly read: readonly ReadRequest[];
+  /** Aborts it: its promise rejects with the reason, at once. */
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** A job on a thread: from its preparation to its answer. The group itself is not kept here. */
-interface JobUnderWay {
-  readonly settle: Job["settle"];
+/** A group from its submission to its answer. */
+interface Job {
+  readonly id: number;
+  readonly priority: number;
+  readonly resolve: (result: ReadResult) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** One that no prepare thread has begun with. */
+interface WaitingJob extends Job {
+  readonly group: Group;
+  readonly ask: Ask;
+  readonly hasMedia: boolean;
+  passedOver: number;
+}
+
+/** One that a thread has: from its preparation to its answer. The group itself is not kept here. */
+interface JobUnderWay extends Job {
   readonly thread: PrepareThread;
-  bytes: number; // of its prompt, once that is prepared
+  /** The room that its pictures and videos take, once their sizes are known. */
+  stay?: Stay;
 }
 
 interface PrepareThread {
   readonly worker: Worker;
+  /** Groups with pictures or videos that it is at. */
   preparing: number;
   pictures: CacheStats;
 }
@@ -62,33 +84,31 @@ interface ComputeThread {
 export class Pipeline {
   readonly #compute: readonly ComputeThread[];
   readonly #prepare: readonly PrepareThread[];
-  readonly #waiting: Job[] = [];
+  readonly #waiting: WaitingJob[] = [];
   readonly #underWay = new Map<number, JobUnderWay>();
   readonly #end = new AbortController();
-  /** For prompts that wait for the arithmetic; at most one group more, so that any group can be scored. */
-  readonly #maxPreparedBytes: number;
+  /** For pictures and videos that are decoded, or wait decoded for the arithmetic. */
+  readonly #room: Room;
   #mediaSeconds = 0;
   #nextId = 0;
-  #preparedBytes = 0;
-  #expectedBytes = 0; // of the next prompt: as large as the largest of late
 
-  private constructor(compute: readonly ComputeThread[], prepare: readonly Worker[], maxPreparedBytes: number) {
+  private constructor(compute: readonly ComputeThread[], prepare: readonly Worker[], mediaBytes: number) {
     this.#compute = compute;
     this.#prepare = prepare.map((worker) => ({ worker, preparing: 0, pictures: sumOfStats([]) }));
-    this.#maxPreparedBytes = maxPreparedBytes;
+    this.#room = new Room(mediaBytes);
   }
 
   /**
    * Starts the threads and waits until they have loaded the model. Rejects with the first error of one of them.
    *
-   * @param scorer its device may be several, as deviceWords reads them: each has a thread and a model of its own
+   * @param options its device may be several, as deviceWords reads them: each has a thread and a model of its own
    */
   static async start(
-    scorer: ScorerOptions,
+    options: ComputeOptions,
     pixelLimits: PixelLimits,
     trace: TraceTarget | undefined,
   ): Promise<{ pipeline: Pipeline; info: EngineInfo }> {
-    const devices = deviceWords(scorer.device);
+    const devices = deviceWords(options.device);
     const threads = prepareThreads(devices.length);
     const { buffer: load } = DeviceLoad.forDevices(devices.length);
     const sharers = Math.max(1, devices.filter((device) => device === "cpu").length); // "auto" may become the CPU
@@ -96,11 +116,11 @@ export class Pipeline {
     const channels = Array.from({ length: threads }, () => devices.map(() => new MessageChannel()));
     const compute = devices.map((device, index) => {
       const prompts = channels.flatMap((row) => row.slice(index, index + 1)).map(({ port2 }) => port2);
-      const task = { scorer: { ...scorer, device, sharers }, trace, prompts, device: index, load };
+      const task = { options: { ...options, device, sharers }, trace, prompts, device: index, load };
       return { worker: startThread<ComputeTask>("./compute-thread.js", task, prompts), stats: nothingYet(device) };
     });
-    const prepared = preparedBytes(scorer.memory ?? memoryBudget(undefined));
-    const { folder } = scorer;
+    const prepared = preparedBytes(options.memory ?? memoryBudget(undefined));
+    const { folder } = options;
     const pictureBytes = Math.floor(prepared / threads);
     const prepare = channels.map((row) => {
       const prompts = row.map(({ port1 }) => port1);
@@ -120,7 +140,7 @@ export class Pipeline {
     const pictures = this.#prepare.map((thread) => thread.pictures);
     return engineStats(
       this.#compute.map(({ stats }) => stats),
-      this.#mediaSeconds,
+      { seconds: this.#mediaSeconds, bytesPeak: this.#room.use.peak },
       pictures,
     );
   }
@@ -130,26 +150,35 @@ export class Pipeline {
     return this.#end.signal;
   }
 
-  /**
-   * Resolves to a group's scores or its error. Rejects when the signal aborts, with its reason: at once, though a pass
-   * that is running is not interrupted.
-   *
-   * @param signal aborts with `ended` at the latest
-   */
-  submit(group: Group, signal: AbortSignal): Promise<GroupResult> {
+  /** Resolves to what was read of a group, or its error. Rejects with the signal's reason, or when the pipeline is closed. */
+  submit(group: Group, { read, signal, priority = 0, deadline }: JobOptions): Promise<ReadResult> {
     return new Promise((resolve, reject) => {
+      if (this.#end.signal.aborted) return reject(this.#end.signal.reason);
+      if (signal?.aborted) return reject(signal.reason);
+      const id = this.#nextId++;
       const abort = () => {
-        reject(signal.reason);
-        this.#forget(job.id);
+        job.reject(signal?.reason);
+        this.#forget(id);
       };
-      const settle = (result: GroupResult) => {
-        signal.removeEventListener("abort", abort);
-        resolve(result);
+      const settled = () => signal?.removeEventListener("abort", abort);
+      const job: WaitingJob = {
+        id,
+        priority,
+        resolve: (result) => {
+          settled();
+          resolve(result);
+        },
+        reject: (reason) => {
+          settled();
+          reject(reason);
+        },
+        group,
+        ask: { read, priority, deadline },
+        hasMedia: hasMedia(group),
+        passedOver: 0,
       };
-      const job = { id: this.#nextId++, group, settle };
-      if (signal.aborted) return reject(signal.reason);
-      setMaxListeners(0, signal); // one for each group under way is no leak
-      signal.addEventListener("abort", abort, { once: true });
+      if (signal) setMaxListeners(0, signal); // one for each group under way is no leak
+      signal?.addEventListener("abort", abort, { once: true });
       this.#waiting.push(job);
       this.#advance();
     });
@@ -158,6 +187,9 @@ export class Pipeline {
   /** Ends the threads, the running pass too. What was submitted and is not settled rejects with `reason`. */
   async close(reason: unknown): Promise<void> {
     this.#end.abort(reason);
+    const unsettled = [...this.#underWay.values(), ...this.#waiting.splice(0)];
+    this.#underWay.clear();
+    for (const job of unsettled) job.reject(this.#end.signal.reason);
     await Promise.all(this.#workers().map((worker) => worker.terminate()));
   }
 
@@ -221,19 +253,21 @@ export class Pipeline {
   }
 
   #onPrepared(thread: PrepareThread, message: Extract<FromPrepare, { readonly id: number }>): void {
-    thread.preparing--;
+    const job = this.#underWay.get(message.id); // a fast compute thread has answered already, or the pipeline is closed
+    if (message.kind === "opened") {
+      const stay = this.#room.ask(message.id, message.bytes, () => post(thread, { kind: "room", id: message.id }));
+      if (job) job.stay = stay;
+      else stay.leave();
+      return;
+    }
     this.#mediaSeconds += message.seconds;
+    if (message.hasMedia) thread.preparing--;
     if (message.kind === "failed") {
       this.#answer(message.id, { error: fromWire(message.error) });
       return;
     }
     thread.pictures = message.pictures;
-    this.#expectedBytes = Math.max(message.bytes, 0.9 * this.#expectedBytes);
-    const job = this.#underWay.get(message.id); // a fast compute thread has answered already
-    if (job) {
-      job.bytes = message.bytes;
-      this.#preparedBytes += message.bytes;
-    }
+    job?.stay?.shrink(message.bytes);
     this.#advance();
   }
 
@@ -247,20 +281,24 @@ export class Pipeline {
     for (const result of message.results) this.#answer(result.id, this.#resultOf(thread, result));
   }
 
-  #resultOf(thread: ComputeThread, result: PassResult): GroupResult {
+  #resultOf(thread: ComputeThread, result: PassResult): ReadResult {
     if ("error" in result) return { error: fromWire(result.error) };
-    const { scores, tokens } = result;
+    const { id: _, ...found } = result;
     const { stats } = thread;
-    thread.stats = { ...stats, sequences: stats.sequences + scores.length, tokens: stats.tokens + tokens };
-    return { scores, tokens };
+    const sequences = stats.sequences + found.answers.length;
+    thread.stats = { ...stats, sequences, tokens: stats.tokens + found.tokens };
+    return found;
   }
 
-  #answer(id: number, result: GroupResult | undefined): void {
+  #answer(id: number, result: ReadResult | undefined): void {
     const job = this.#underWay.get(id);
-    if (!job) throw new Error(`group ${id} was answered twice`);
+    if (!job) {
+      if (this.#end.signal.aborted) return;
+      throw new Error(`group ${id} was answered twice`);
+    }
     this.#underWay.delete(id);
-    this.#preparedBytes -= job.bytes;
-    if (result) job.settle(result);
+    job.stay?.leave();
+    if (result) job.resolve(result);
     this.#advance();
   }
 
@@ -270,23 +308,25 @@ export class Pipeline {
     else post(this.#underWay.get(id)?.thread, { kind: "forget", id });
   }
 
-  /** Hands out as many waiting groups as there is room for. */
+  /** Hands out as many waiting groups as threads can take, the most urgent first; text alone need not wait for media. */
   #advance(): void {
-    for (let job = this.#waiting[0]; job !== undefined; job = this.#waiting[0]) {
+    while (this.#waiting.length > 0) {
       const thread = this.#prepare.reduce((least, other) => (other.preparing < least.preparing ? other : least));
-      const preparing = this.#prepare.reduce((sum, { preparing }) => sum + preparing, 0);
-      const bytes = this.#preparedBytes + (preparing + 1) * this.#expectedBytes;
-      if (thread.preparing >= preparedAtOnce || (bytes > this.#maxPreparedBytes && this.#underWay.size > 0)) return;
-      this.#waiting.shift();
+      const isFull = thread.preparing >= preparedAtOnce;
+      const [job] = this.#waiting.filter(({ hasMedia }) => !(hasMedia && isFull)).sort(byUrgency);
+      if (!job) return;
+      this.#waiting.splice(this.#waiting.indexOf(job), 1);
+      const { id, group, ask, priority, resolve, reject } = job;
       try {
-        post(thread, { kind: "prepare", id: job.id, group: job.group });
+        post(thread, { kind: "prepare", id, group, ask });
       } catch (cause) {
         const reason = cause instanceof Error ? cause.message : String(cause);
-        job.settle({ error: new VlRewardError("invalid_record", `a group must be plain data: ${reason}`, { cause }) });
+        resolve({ error: new VlRewardError("invalid_record", `a group must be plain data: ${reason}`, { cause }) });
         continue;
       }
-      this.#underWay.set(job.id, { settle: job.settle, thread, bytes: 0 });
-      thread.preparing++;
+      for (const other of this.#waiting) other.passedOver++;
+      this.#underWay.set(id, { id, priority, resolve, reject, thread });
+      if (job.hasMedia) thread.preparing++;
     }
   }
 }

@@ -4,18 +4,18 @@
  * decoded nor resized, as far as there was room to keep them.
  */
 
-import path from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { readJson } from "../../files/json.ts";
-import { parseConfig } from "../../models/qwen2_5_vl/config.ts";
-import { type GroupPrompt, Processor, type Visual } from "../../models/qwen2_5_vl/processor.ts";
+import { familyOf } from "../../models/families.ts";
+import type { Processor } from "../../models/processor.ts";
+import type { GroupPrompt, Visual } from "../../models/prompt.ts";
+import { unlessAborted } from "../../tasks/in-order.ts";
 import { toWire } from "../../tasks/wire-error.ts";
 import { traced } from "../../torch/index.ts";
-import type { Group } from "../group.ts";
+import { type Group, hasMedia } from "../group.ts";
 import { ByteCache } from "../pass/byte-cache.ts";
 import { promptKey, promptTokens } from "../pass/plan.ts";
 import { DeviceLoad } from "./device-load.ts";
-import type { FromPrepare, PrepareTask, Prompt, ToPrepare } from "./messages.ts";
+import type { Ask, FromPrepare, PrepareTask, Prompt, ToPrepare } from "./messages.ts";
 import { traceThread } from "./trace-file.ts";
 
 const { folder, pixelLimits, pictureBytes, trace: target, prompts, load: shared }: PrepareTask = workerData;
@@ -23,37 +23,56 @@ const load = new DeviceLoad(shared);
 const pictures = new ByteCache<Visual>(pictureBytes, () => {});
 const trace = traceThread(target, "prepare");
 const underWay = new Map<number, AbortController>();
+/** Groups that wait until there is room for their pictures and videos. */
+const waiting = new Map<number, () => void>();
 let busySince = 0; // performance.now() of when something was last begun with nothing else under way
 
 async function run(): Promise<void> {
-  const file = path.join(folder, "config.json");
-  const processor = await traced("load", () =>
-    Processor.load(folder, parseConfig(readJson(file), file), pixelLimits, pictures),
-  );
+  const options = { limits: pixelLimits, known: pictures };
+  const processor = await traced("load", () => familyOf(folder).loadProcessor(options));
   trace?.flush();
   parentPort?.on("message", (message: ToPrepare) => {
-    if (message.kind === "prepare") void prepare(processor, message.id, message.group);
+    if (message.kind === "prepare") void prepare(processor, message.id, message.group, message.ask);
+    else if (message.kind === "room") waiting.get(message.id)?.();
     else forget(message.id);
   });
   tell({ kind: "ready" });
 }
 
-async function prepare(processor: Processor, id: number, { prefix, branches, baseFolder }: Group): Promise<void> {
+async function prepare(processor: Processor, id: number, group: Group, ask: Ask): Promise<void> {
+  const { prefix, branches, baseFolder } = group;
   const stop = new AbortController();
   if (underWay.size === 0) busySince = performance.now();
   underWay.set(id, stop);
   try {
-    const work = () =>
-      traced("prepare", () => processor.prepare(prefix, branches, { baseFolder, signal: stop.signal }));
+    const options = {
+      baseFolder,
+      signal: stop.signal,
+      places: ask.read.some(({ kind }) => kind === "rewards"),
+      room: (bytes: number) => room(id, bytes, stop.signal),
+    };
+    const work = () => traced("prepare", () => processor.prepare(prefix, branches, options));
     const prompt = await (trace ? trace.inLane(work) : work());
     stop.signal.throwIfAborted();
     trace?.flush();
     const tokens = { prompt: prompt.prefix.ids.length, all: promptTokens(prompt) };
     const device = load.assign(promptKey(prompt), tokens);
-    prompts[device]?.postMessage({ kind: "prompt", id, prompt } satisfies Prompt, ownBuffers(prompt));
-    tell({ kind: "prepared", id, bytes: bytesOf(prompt), seconds: secondsOf(id), pictures: pictures.stats });
+    prompts[device]?.postMessage({ kind: "prompt", id, prompt, ask } satisfies Prompt, ownBuffers(prompt));
+    const [bytes, seconds] = [bytesOf(prompt), secondsOf(id)];
+    tell({ kind: "prepared", id, bytes, hasMedia: hasMedia(group), seconds, pictures: pictures.stats });
   } catch (error) {
-    tell({ kind: "failed", id, error: toWire(error), seconds: secondsOf(id) });
+    tell({ kind: "failed", id, error: toWire(error), hasMedia: hasMedia(group), seconds: secondsOf(id) });
+  }
+}
+
+/** Resolves when the engine says that there is room. */
+async function room(id: number, bytes: number, signal: AbortSignal): Promise<void> {
+  const granted = new Promise<void>((resolve) => waiting.set(id, resolve));
+  tell({ kind: "opened", id, bytes });
+  try {
+    await unlessAborted(granted, signal);
+  } finally {
+    waiting.delete(id);
   }
 }
 
@@ -69,10 +88,9 @@ function forget(id: number): void {
   else for (const port of prompts) port.postMessage({ kind: "forget", id } satisfies Prompt); // behind its prompt, on one of these ways
 }
 
-function bytesOf({ prefix, branches, visuals }: GroupPrompt): number {
-  const spans = [prefix, ...branches].flatMap((span) => [span.ids, span.positions, span.visualPlaces]);
-  const distinct = new Set(visuals.map(({ pixels }) => pixels));
-  return [...spans, ...distinct].reduce((sum, { byteLength }) => sum + byteLength, 0);
+/** Of its pictures and videos, those that come again once. */
+function bytesOf({ visuals }: GroupPrompt): number {
+  return [...new Set(visuals.map(({ pixels }) => pixels))].reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** The memory that goes to the compute thread without a copy: videos' pixels. Pictures' may be kept here. */

@@ -46,4 +46,3 @@ export function qwen25VL(folder: string, json: unknown, file: string): Family {
     }),
   };
 }
-

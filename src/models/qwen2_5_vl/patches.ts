@@ -17,9 +17,9 @@ import {
   tensorFrom,
   toDtype,
 } from "../../torch/index.ts";
+import type { Grid } from "../prompt.ts";
 import type { VisionConfig } from "./config.ts";
 import type { PreprocessorConfig } from "./preprocessor-config.ts";
-import type { Grid } from "../prompt.ts";
 
 /** Frames of one size, and how they become patches. */
 export interface Frames {

@@ -38,7 +38,7 @@ interface Batch {
 /** Lengths are filled up to a multiple of this: trees of about one length share a call. */
 const lengthStep = 32;
 
-export class TreeAttention {
+export class TreeAttention implements TokenAttention {
   readonly #batches: readonly Batch[];
   /** Where each token of the stream lies in the batches, one after the other. */
   readonly #back: Tensor;
@@ -82,7 +82,7 @@ export class TreeAttention {
   }
 
   /** q [tokens, heads, width], k and v [tokens, key/value heads, width], turned -> [tokens, heads, width] */
-  attend(q: Tensor, k: Tensor, v: Tensor): Tensor {
+  attend(_layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor {
     const parts = this.#batches.map(({ trees, length, index, mask }) => {
       const rows = (x: Tensor): Tensor =>
         transpose(view(indexSelect(x, 0, index), [trees, length, x.size(1), x.size(2)]), 1, 2);

@@ -4,7 +4,8 @@
  */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { LengthCounter } from "../../models/qwen2_5_vl/length.ts";
+import { familyOf } from "../../models/families.ts";
+import type { Processor } from "../../models/processor.ts";
 import { toWire } from "../../tasks/wire-error.ts";
 import type { CheckRequest, CheckTask, FromCheck } from "./check-pool.ts";
 import { checkPreference } from "./record-check.ts";
@@ -12,13 +13,13 @@ import { checkPreference } from "./record-check.ts";
 const { folder, limits }: CheckTask = workerData;
 
 try {
-  const counter = await LengthCounter.load(folder, limits);
+  const counter = await familyOf(folder).loadProcessor({ limits });
   parentPort?.on("message", (request: CheckRequest) => void check(counter, request));
 } catch (error) {
   tell({ kind: "broken", error: toWire(error) });
 }
 
-async function check(counter: LengthCounter, { id, preference, baseFolder, rule }: CheckRequest): Promise<void> {
+async function check(counter: Processor, { id, preference, baseFolder, rule }: CheckRequest): Promise<void> {
   try {
     tell({ kind: "checked", id, outcome: await checkPreference(preference, counter, rule, { baseFolder }) });
   } catch (error) {

@@ -12,7 +12,7 @@ import { GrowingArray } from "../../data/growing-array.ts";
 import type { ReadPreference } from "../../data/preference.ts";
 import { PreferenceFile } from "../../data/preference-file.ts";
 import { type ErrorCode, VlRewardError } from "../../errors.ts";
-import type { LengthCounter } from "../../models/qwen2_5_vl/length.ts";
+import type { Processor } from "../../models/processor.ts";
 import { inOrder } from "../../tasks/in-order.ts";
 import { CheckPool } from "./check-pool.ts";
 import { badOutcome, checkPreference, type LengthRule, type Outcome } from "./record-check.ts";
@@ -32,7 +32,7 @@ export interface CheckedFile {
 
 export interface CheckOptions extends LengthRule {
   /** Counts here, or in threads. */
-  readonly counter: LengthCounter | CheckPool;
+  readonly counter: Processor | CheckPool;
   readonly signal: AbortSignal;
   readonly onProgress: (done: CheckProgress) => void;
 }

@@ -6,7 +6,7 @@
 import { promptHash } from "../../data/canonical.ts";
 import type { Preference } from "../../data/preference.ts";
 import { type ErrorCode, VlRewardError } from "../../errors.ts";
-import type { LengthCounter, VisualTokens } from "../../models/qwen2_5_vl/length.ts";
+import type { Processor, VisualTokens } from "../../models/processor.ts";
 import { nextCut, withoutOldest } from "./cut.ts";
 
 /** What to do with a record that is longer than `maxLength`: leave it out, refuse the run, or cut it (cut.ts). */
@@ -38,7 +38,7 @@ export type Outcome =
 /** Rejects only with the signal's reason and with defects. */
 export async function checkPreference(
   preference: Preference,
-  counter: LengthCounter,
+  counter: Processor,
   rule: LengthRule,
   options: { readonly baseFolder: string; readonly signal?: AbortSignal },
 ): Promise<Outcome> {
@@ -56,7 +56,7 @@ export const badOutcome = ({ code, message }: VlRewardError): Outcome => ({ kind
 function measured(
   { prefix, answers, pairs }: Preference,
   visuals: VisualTokens,
-  counter: LengthCounter,
+  counter: Processor,
   { maxLength, tooLong }: LengthRule,
 ): Outcome {
   let droppedTurns = 0;

@@ -6,7 +6,7 @@
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { VlRewardError } from "../../errors.ts";
-import { LengthCounter } from "../../models/qwen2_5_vl/length.ts";
+import { familyOf } from "../../models/families.ts";
 import type { DataSource, Stage, TrainConfig } from "../config/config.ts";
 import { CheckPool } from "./check-pool.ts";
 import {
@@ -171,7 +171,7 @@ async function checkFiles(
   const bytes = paths.reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
   const pool = bytes < worthThreads ? undefined : new CheckPool(modelFolder, limits, availableParallelism());
   try {
-    const counter = pool ?? (await LengthCounter.load(modelFolder, limits));
+    const counter = pool ?? (await familyOf(modelFolder).loadProcessor({ limits }));
     const maxLength = longestAllowed(config, longest);
     const checked = new Map<string, CheckedFile>();
     const reports: FileReport[] = [];

@@ -1,5 +1,5 @@
 /** @file What a training pass may hold: how many tokens go through the model at once, and whether layers are kept. */
-import type { Qwen25VLConfig } from "../../models/qwen2_5_vl/config.ts";
+import type { Shape } from "../../models/backbone.ts";
 
 export interface TrainingMemory {
   readonly tokenBudget: number;
@@ -19,13 +19,13 @@ const tokens = { fewest: 512, most: 4096 };
  * @param asked what the configuration settles
  */
 export function planTrainingMemory(
-  config: Qwen25VLConfig,
+  shape: Shape,
   bytesPerElement: number,
   bytes: number,
   asked: { tokenBudget?: number | undefined; checkpointing: boolean | "auto" },
 ): TrainingMemory {
   const half = bytes / 2;
-  const { kept, checkpointed } = tokenBytes(config, bytesPerElement);
+  const { kept, checkpointed } = tokenBytes(shape, bytesPerElement);
   const wanted = asked.tokenBudget ?? tokens.most;
   const checkpointing = asked.checkpointing === "auto" ? wanted * kept > half : asked.checkpointing;
   const fitting = Math.floor(half / (checkpointing ? checkpointed : kept) / 256) * 256;
@@ -37,11 +37,11 @@ export function planTrainingMemory(
 }
 
 /** What the graph holds for a token: of all layers, or of one and every layer's input. */
-function tokenBytes({ text }: Qwen25VLConfig, width: number): { kept: number; checkpointed: number } {
-  const { hiddenSize, intermediateSize, layers } = text;
-  const keyValue = (hiddenSize / text.heads) * text.keyValueHeads;
-  const attention = 12 * hiddenSize + 8 * keyValue; // norm, queries, their rotation, padded and joined copies, output
-  const mlp = 2 * hiddenSize + 4 * intermediateSize; // norm, gate, its activation, up, product
+function tokenBytes({ decoder }: Shape, width: number): { kept: number; checkpointed: number } {
+  const { hidden, intermediate, layers, headWidth } = decoder;
+  const [query, keyValue] = [headWidth * decoder.heads, headWidth * decoder.keyValueHeads];
+  const attention = 3 * hidden + 9 * query + 8 * keyValue; // norm, queries, their rotation, padded and joined copies, output
+  const mlp = 2 * hidden + 4 * intermediate; // norm, gate, its activation, up, product
   const layer = width * (attention + mlp);
-  return { kept: layers * layer, checkpointed: 2 * layer + layers * width * hiddenSize };
+  return { kept: layers * layer, checkpointed: 2 * layer + layers * width * hidden };
 }

@@ -6,11 +6,12 @@
 
 import { layOut } from "../../engine/pass/layout.ts";
 import { inBatches, mergeGroups, type Piece, type PromptWork, promptTokens } from "../../engine/pass/plan.ts";
+import { endsOf, forwardGroups, type Hidden, rowsOf } from "../../engine/pass/stream.ts";
+import type { Recording } from "../../models/backbone.ts";
+import type { Features } from "../../models/features.ts";
 import type { GroupPrompt, Visual } from "../../models/prompt.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import { TreeAttention } from "../../nn/attention/tree-attention.ts";
-import type { LayerRunner, RowGradients } from "../../nn/index.ts";
-import { indexSelect, type Tensor, tensorFrom } from "../../torch/index.ts";
 import { type Conversation, layOutTrees, treeKey } from "./token-tree.ts";
 
 /** A conversation of a batch: a branch of one of its groups. */
@@ -25,23 +26,8 @@ export interface Stream {
   readonly members: readonly Member[];
   /** Pictures and videos in the order in which they stand. */
   readonly visuals: readonly Visual[];
-  /** -> hidden states after the final norm, as `read` says */
-  forward(features: Tensor | undefined, how: Recording, read: "ends" | "all"): Hidden;
-}
-
-/** How a pass records what its backward pass needs. */
-export interface Recording {
-  readonly run: LayerRunner;
-  readonly lookUp: RowGradients["lookUp"];
-}
-
-export interface Hidden {
-  /** Of the last token of each member [members, hidden]; rows beyond them are padding. */
-  readonly ends: Tensor;
-  /** Of all tokens [tokens, hidden], where all were read. */
-  readonly all?: Tensor;
-  /** For each member, where its tokens are in `all`. */
-  readonly rows: readonly Int32Array[];
+  /** -> hidden states of the members, as `read` says */
+  forward(features: Features | undefined, how: Recording, read: "ends" | "all"): Hidden;
 }
 
 export interface StreamOptions {
@@ -51,7 +37,6 @@ export interface StreamOptions {
   readonly treeTokens: number;
   /** Whether answers to one prompt share its computation. */
   readonly sharing: boolean;
-  readonly sizeOf: (visual: Visual) => number;
 }
 
 /** What has to be computed together: answers to one prompt, whose pairs the loss compares. */
@@ -80,27 +65,19 @@ export function planStreams(model: RewardModel, prompts: readonly GroupPrompt[],
     treeStream(
       model,
       batch.map(({ conversations }) => conversations),
-      options.sizeOf,
     ),
   );
   return [...trees, ...groupStreams(model, large, options)];
 }
 
-function treeStream(
-  model: RewardModel,
-  documents: readonly (readonly (Conversation & Member)[])[],
-  sizeOf: StreamOptions["sizeOf"],
-): Stream {
-  const { ids, positions, visualPlaces, visuals, trees, rows } = layOutTrees(documents, sizeOf);
+function treeStream(model: RewardModel, documents: readonly (readonly (Conversation & Member)[])[]): Stream {
+  const { visuals, trees, rows, ...stream } = layOutTrees(documents);
   return {
     members: documents.flat(),
     visuals,
-    forward: (features, { run, lookUp }) => {
-      const { backbone } = model;
-      const x = backbone.embed({ ids, visualPlaces }, features, lookUp);
-      const attention = new TreeAttention(trees, model);
-      const all = backbone.model.forwardAll(x, positions, (_, q, k, v) => attention.attend(q, k, v), run);
-      return { ends: rowsOf(all, lastOf(rows)), all, rows };
+    forward: (features, how) => {
+      const all = model.backbone.forwardAll(stream, features, new TreeAttention(trees, model), how);
+      return { ends: endsOf(all, rows), all, rows };
     },
   };
 }
@@ -129,40 +106,19 @@ function groupStream(model: RewardModel, works: readonly PromptWork[], groupOf: 
     (work): Piece => ({ work, from: 0, until: work.prefix.span.ids.length, branches: work.branches }),
   );
   const stream = layOut(pieces, () => undefined);
-  const branches = works.flatMap((work, index) => {
-    const { prefix, branches: runs = [] } = stream.groups[index] ?? {};
-    const tokens = (run = { start: 0, length: 0 }): number[] =>
-      Array.from({ length: run.length }, (_, offset) => run.start + offset);
-    return work.branches.map(({ readers }, at) => ({
-      readers,
-      rows: Int32Array.from([...tokens(prefix), ...tokens(runs[at])]),
-    }));
-  });
-  const members = branches.flatMap(({ readers }) => readers);
-  const ownRow = branches.flatMap(({ readers }, row) => readers.map(() => row));
+  const readers = works.flatMap(({ branches }) => branches.map((branch) => branch.readers));
+  const members = readers.flat();
+  const ownBranch = readers.flatMap((own, branch) => own.map(() => branch));
   return {
     members: members.map(({ group, branch }) => ({ group: groupOf(group), branch })),
     visuals: stream.features.flatMap(({ visuals }) => visuals),
-    forward: (features, { run, lookUp }, read) => {
-      const { backbone } = model;
-      const x = backbone.embed(stream, features, lookUp);
-      const attention = backbone.model.attention(stream.groups, model);
-      const rows = ownRow.flatMap((row) => branches[row]?.rows ?? []);
-      if (read === "all") {
-        const attend = (layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor => attention.attend(layer, q, k, v);
-        const all = backbone.model.forwardAll(x, stream.positions, attend, run);
-        return { ends: rowsOf(all, lastOf(rows)), all, rows };
-      }
-      const ends = backbone.model.forwardPacked(x, stream.positions, attention, stream.rows, run);
-      return { ends: rowsOf(ends, ownRow), rows };
+    forward: (features, how, read) => {
+      const found = forwardGroups(model.backbone, model, stream, features, how, read);
+      const rows = ownBranch.map((branch) => found.rows[branch] ?? new Int32Array(0));
+      return { ...found, ends: rowsOf(found.ends, [Int32Array.from(ownBranch)]), rows };
     },
   };
 }
-
-const rowsOf = (x: Tensor, rows: readonly number[]): Tensor =>
-  indexSelect(x, 0, tensorFrom(Int32Array.from(rows), [rows.length], "int32", x.device));
-
-const lastOf = (rows: readonly Int32Array[]): number[] => rows.map((own) => own.at(-1) ?? 0);
 
 const tokensOf = ({ prefix, branches }: PromptWork): number =>
   branches.reduce((sum, { span }) => sum + span.ids.length, prefix.span.ids.length);

@@ -31,15 +31,9 @@ export function treeKey({ prefix, visuals }: GroupPrompt): string {
   return visuals[first ?? -1]?.key ?? prefix.ids.join(" ");
 }
 
-/**
- * @param documents conversations with one treeKey each; every one becomes a tree
- * @param sizeOf the visual tokens of a picture or video
- */
-export function layOutTrees(
-  documents: readonly (readonly Conversation[])[],
-  sizeOf: (visual: Visual) => number,
-): TreeStream {
-  const stream = new StreamBuilder(sizeOf);
+/** @param documents conversations with one treeKey each; every one becomes a tree */
+export function layOutTrees(documents: readonly (readonly Conversation[])[]): TreeStream {
+  const stream = new StreamBuilder();
   return stream.finish(documents.map((conversations) => stream.append(conversations)));
 }
 
@@ -63,16 +57,11 @@ interface Branching {
 class StreamBuilder {
   readonly #tokens: Token[] = [];
   readonly #rows: Int32Array[] = [];
-  readonly #sizeOf: (visual: Visual) => number;
-
-  constructor(sizeOf: (visual: Visual) => number) {
-    this.#sizeOf = sizeOf;
-  }
 
   append(conversations: readonly Conversation[]): TokenNode[] {
     const root: Branching = { tokens: [], children: [], ends: [] };
     for (const [index, conversation] of conversations.entries()) {
-      insert(root, tokensOf(conversation, this.#sizeOf), index);
+      insert(root, tokensOf(conversation), index);
     }
     const nodes: TokenNode[] = [];
     const rows = new Array<Int32Array>(conversations.length);
@@ -130,16 +119,16 @@ function insert(root: Branching, tokens: readonly Token[], conversation: number)
 const isSame = (a: Token, b: Token | undefined): boolean =>
   b !== undefined && a.id === b.id && a.offset === b.offset && a.visual?.key === b.visual?.key;
 
-function tokensOf({ prompt, branch }: Conversation, sizeOf: (visual: Visual) => number): Token[] {
+function tokensOf({ prompt, branch }: Conversation): Token[] {
   const answer = prompt.branches[branch];
-  return [prompt.prefix, ...(answer ? [answer] : [])].flatMap((span) => tokensIn(span, prompt.visuals, sizeOf));
+  return [prompt.prefix, ...(answer ? [answer] : [])].flatMap((span) => tokensIn(span, prompt.visuals));
 }
 
-function tokensIn(span: Span, visuals: readonly Visual[], sizeOf: (visual: Visual) => number): Token[] {
+function tokensIn(span: Span, visuals: readonly Visual[]): Token[] {
   const { ids, positions, visualPlaces } = span;
   const parts = span.visuals.flatMap((index) => {
     const visual = visuals[index];
-    return visual ? Array.from({ length: sizeOf(visual) }, (_, offset) => ({ visual, offset })) : [];
+    return visual ? Array.from({ length: visual.tokens }, (_, offset) => ({ visual, offset })) : [];
   });
   const standing = new Map(Array.from(visualPlaces, (place, index) => [place, parts[index]]));
   return Array.from(ids, (id, token) => {

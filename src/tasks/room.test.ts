@@ -1,0 +1,104 @@
+import { expect, test } from "vitest";
+import { Room } from "./room.ts";
+
+/** Who has entered, in order. */
+function guests(capacity: number) {
+  const room = new Room(capacity);
+  const entered: number[] = [];
+  const ask = (order: number, bytes: number) => room.ask(order, bytes, () => void entered.push(order));
+  return { room, entered, ask };
+}
+
+test("as many enter as there is room for, the others as soon as it is given back", () => {
+  const { room, entered, ask } = guests(100);
+  const first = ask(0, 60);
+  ask(1, 40);
+  ask(2, 30);
+  ask(3, 30);
+  expect(entered).toEqual([0, 1]);
+  first.leave();
+  expect(entered).toEqual([0, 1, 2, 3]);
+  expect(room.use).toEqual({ bytes: 100, peak: 100 });
+});
+
+test("what is larger than the room enters when it is the oldest, and nothing enters beside it", () => {
+  const { entered, ask } = guests(100);
+  const first = ask(0, 500);
+  const second = ask(1, 1);
+  expect(entered).toEqual([0]);
+  first.leave();
+  expect(entered).toEqual([0, 1]);
+  const large = ask(2, 200);
+  expect(entered).toEqual([0, 1]);
+  second.leave();
+  expect(entered).toEqual([0, 1, 2]);
+  large.leave();
+});
+
+test("one that asks late but is older than all gets in: who takes results in order is never stuck", () => {
+  const { room, entered, ask } = guests(100);
+  ask(5, 100);
+  ask(7, 10);
+  expect(entered).toEqual([5]);
+  const oldest = ask(3, 80);
+  expect(entered).toEqual([5, 3]);
+  ask(4, 80);
+  expect(entered).toEqual([5, 3]); // 3 is older and inside
+  oldest.leave();
+  expect(entered).toEqual([5, 3, 4]);
+  expect(room.use.peak).toBe(180); // at most one more than the room has
+});
+
+test("one who shrinks makes room; one who leaves while waiting is forgotten", () => {
+  const { room, entered, ask } = guests(100);
+  const first = ask(0, 100);
+  const second = ask(1, 50);
+  ask(2, 50);
+  first.shrink(40);
+  expect(entered).toEqual([0, 1]);
+  expect(room.use.bytes).toBe(90);
+  first.shrink(70); // never grows
+  expect(room.use.bytes).toBe(90);
+  second.leave();
+  second.leave();
+  expect(entered).toEqual([0, 1, 2]);
+  const waiting = ask(3, 90);
+  waiting.leave();
+  first.leave();
+  expect(entered).toEqual([0, 1, 2]);
+  expect(room.use.bytes).toBe(50);
+});
+
+test.each([1, 2, 3])(
+  "the bound holds for a random history %i: the room, or the oldest and what fits beside",
+  (seed) => {
+    let state = seed;
+    const random = (below: number): number => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    const room = new Room(100);
+    const inside = new Map<number, { bytes: number; leave: () => void }>();
+    let largest = 0;
+    for (let order = 0; order < 2000; order++) {
+      const bytes = 1 + random(60);
+      largest = Math.max(largest, bytes);
+      const stay = room.ask(order, bytes, () => inside.set(order, { bytes, leave: () => stay.leave() }));
+      const sum = [...inside.values()].reduce((total, guest) => total + guest.bytes, 0);
+      expect(room.use.bytes).toBe(sum);
+      expect(sum).toBeLessThanOrEqual(100 + largest);
+      for (const [gone, guest] of [...inside]) {
+        if (random(3) > 0) continue;
+        inside.delete(gone);
+        guest.leave();
+      }
+    }
+    while (inside.size > 0) {
+      for (const [gone, guest] of [...inside]) {
+        inside.delete(gone);
+        guest.leave();
+      }
+    }
+    expect(room.use.bytes).toBe(0);
+  },
+);
