@@ -4,7 +4,6 @@ import path from "node:path";
 import type { StoredTensor } from "../checkpoint/checkpoint.ts";
 import { storedSource } from "../checkpoint/save.ts";
 import { writeTextDurably } from "../files/durable-file.ts";
-import { loadPreprocessorConfig } from "../models/qwen2_5_vl/preprocessor-config.ts";
 import { short } from "../report/numbers.ts";
 import { libtorchVersion, threadCount } from "../torch/index.ts";
 import { type TrainConfig, trainConfigText } from "./config/config.ts";
@@ -36,7 +35,7 @@ export async function finishRun(context: RunStateContext, modelFolder: string, s
     dtype: config.saveDtype ?? session.dtype,
     pixelLimits: pixelLimitsOf(config),
   });
-  writeTextDurably(path.join(config.output, "README.md"), cardOf(context, modelFolder));
+  writeTextDurably(path.join(config.output, "README.md"), cardOf(context));
 }
 
 /** Writes report.html with what has been measured so far. `outcome` is a sentence. Throws `output_unwritable`. */
@@ -55,13 +54,13 @@ export function writeReport(context: RunStateContext, outcome: string): void {
   writeTextDurably(path.join(config.output, "report.html"), page);
 }
 
-function cardOf(context: RunStateContext, modelFolder: string): string {
+function cardOf(context: RunStateContext): string {
   const { config, session, data } = context;
   const { type, momentum, betas, eps, weightDecay, maxGradNorm } = config.optimizer;
   const steps = readSteps(config.output);
   const totalOf = (key: "pairs" | "tokens" | "seconds"): number => steps.reduce((sum, step) => sum + step[key], 0);
   const centered = config.loss.centerRewardsCoefficient;
-  const limits = { ...loadPreprocessorConfig(modelFolder), ...pixelLimitsOf(config) };
+  const limits = { ...session.model.family.pixelLimits, ...pixelLimitsOf(config) };
   return modelCard({
     name: path.basename(config.output),
     base: { name: config.model, onHub: !path.isAbsolute(config.model) && config.model !== "tiny" },
@@ -88,7 +87,7 @@ function cardOf(context: RunStateContext, modelFolder: string): string {
     data: dataFiles(config, data),
     totals: { pairs: totalOf("pairs"), tokens: totalOf("tokens"), seconds: totalOf("seconds") },
     evaluations: readEvaluations(config.output),
-    pixelLimits: { minPixels: limits.minPixels, maxPixels: limits.maxPixels },
+    pixelLimits: { minPixels: limits.minPixels ?? 0, maxPixels: limits.maxPixels ?? 0 },
     versions: environmentOf(context),
   });
 }

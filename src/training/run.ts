@@ -7,8 +7,7 @@ import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { writeTextDurably, writing } from "../files/durable-file.ts";
-import { readJson } from "../files/json.ts";
-import { parseConfig } from "../models/qwen2_5_vl/config.ts";
+import { familyOf } from "../models/families.ts";
 import type { Device } from "../torch/index.ts";
 import { type TrainConfig, trainConfigText } from "./config/config.ts";
 import type { CheckProgress, FileReport } from "./data/file-check.ts";
@@ -19,7 +18,6 @@ import { type Evaluation, MetricsLog, readEvaluations, type StepMetrics } from "
 import { TensorBoardLog } from "./output/tensorboard.ts";
 import { resumeRun, saveRun, statesFolder } from "./run-state.ts";
 import { Session } from "./session.ts";
-import { answerTokensOf } from "./step/language-head.ts";
 import { Trainer } from "./trainer.ts";
 import type { World } from "./world.ts";
 
@@ -70,17 +68,19 @@ export async function runTraining(options: RunOptions): Promise<RunResult> {
   const { config, modelFolder, emit, signal } = options;
   assertExportTarget(modelFolder, config.output);
   assertFresh(config, options.resume);
-  const configFile = path.join(modelFolder, "config.json");
   const data = await openRunData(config, {
     modelFolder,
-    longest: parseConfig(readJson(configFile), configFile).text.maxPositions,
+    longest: familyOf(modelFolder).shape.decoder.maxPositions,
     signal,
     onProgress: (progress) => emit({ kind: "checking", progress }),
     onReport: (report) => emit({ kind: "checked", report }),
   });
   try {
     if (options.checkOnly) return { outcome: "checked", step: 0 };
-    const session = new Session({ ...options, answerTokens: await answerTokensOf(modelFolder) });
+    const session = new Session({
+      ...options,
+      answerTokens: (await familyOf(modelFolder).loadProcessor({ limits: {} })).answerTokens,
+    });
     try {
       return await train(session, data, options);
     } finally {

@@ -22,7 +22,6 @@ import type { TrainConfig } from "./config/config.ts";
 import { PreparePool } from "./data/prepare-pool.ts";
 import { pixelLimitsOf } from "./data/run-data.ts";
 import { GroupedPass } from "./step/grouped-pass.ts";
-import { languageHeadOf } from "./step/language-head.ts";
 import type { AnswerTokens } from "./step/language-loss.ts";
 import { addLora } from "./step/lora.ts";
 import { planTrainingMemory, type TrainingMemory } from "./step/memory.ts";
@@ -49,7 +48,8 @@ export class Session {
   readonly trained: ReadonlyMap<string, Parameter>;
   readonly optimizer: Optimizer;
   readonly memory: TrainingMemory;
-  readonly vision: VisionFeatures;
+  /** Absent where the model reads text alone. */
+  readonly vision: VisionFeatures | undefined;
   readonly pass: GroupedPass;
   readonly pool: PreparePool;
   /** What a person should know about the model. */
@@ -67,20 +67,24 @@ export class Session {
       : RewardModel.load(modelFolder, place, headGenerator);
     this.notices = noticesOf(config, this.model);
     const updates = config.lora === undefined ? [] : addLora(this.model.backbone, config.lora, place, seedOf("lora"));
-    this.trained = trainedParameters(this.model.namedParameters(), config.train, updates.length > 0);
+    this.trained = trainedParameters(
+      this.model.namedParameters(),
+      this.model.backbone,
+      config.train,
+      updates.length > 0,
+    );
     for (const { stored } of this.trained.values()) stored.setRequiresGrad(true);
     this.optimizer = new Optimizer(this.trained, { ...config.optimizer, masterWeights: config.masterWeights }, world);
-    this.memory = planTrainingMemory(this.model.config, bytesPerElement(this.dtype), this.#freeBytes(device, world), {
-      tokenBudget: config.tokenBudget,
-      checkpointing: config.activationCheckpointing,
-    });
-    const vision = trainedVision(this.trained.keys());
-    this.vision = new VisionFeatures(this.model, {
-      trained: vision,
-      patchBudget: 4 * this.memory.tokenBudget,
-      cacheBytes: config.featureCache === "off" ? 0 : this.memory.featureCache,
-      ...storeOf(config.featureCache, vision, this.model, this.dtype),
-    });
+    this.memory = planTrainingMemory(
+      this.model.backbone.shape,
+      bytesPerElement(this.dtype),
+      this.#freeBytes(device, world),
+      {
+        tokenBudget: config.tokenBudget,
+        checkpointing: config.activationCheckpointing,
+      },
+    );
+    this.vision = this.#visionFeatures(config);
     this.pass = new GroupedPass(this.model, this.vision, updates, {
       tokenBudget: this.memory.tokenBudget,
       checkpointing: this.memory.checkpointing,
@@ -88,7 +92,7 @@ export class Session {
       centerRewardsCoefficient: config.loss.centerRewardsCoefficient,
       headDropout: config.headDropout,
       treeTokens,
-      languageHead: languageHeadOf(this.model, modelFolder, place),
+      languageHead: this.model.languageHead().weight,
       answerTokens,
     });
     const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
@@ -105,9 +109,22 @@ export class Session {
 
   async close(): Promise<void> {
     await this.pool.close();
-    this.vision.dispose();
+    this.vision?.dispose();
     this.optimizer.dispose();
     this.model.dispose();
+  }
+
+  #visionFeatures(config: TrainConfig): VisionFeatures | undefined {
+    const { backbone, device } = this.model;
+    const { vision, shape } = backbone;
+    if (!vision || !shape.vision) return undefined;
+    const trained = trainedVision(this.trained.keys(), backbone);
+    return new VisionFeatures(vision, device, {
+      trained,
+      patchBudget: shape.vision.patchesPerToken * this.memory.tokenBudget,
+      cacheBytes: config.featureCache === "off" ? 0 : this.memory.featureCache,
+      ...storeOf(config.featureCache, trained, vision.identity, this.model, this.dtype),
+    });
   }
 
   /** What is left for passes and caches, gradients taken off. */
@@ -145,11 +162,12 @@ function noticesOf({ init, model, seed }: TrainConfig, { headIsNew }: RewardMode
 function storeOf(
   place: string,
   trained: TrainedVision,
+  identity: string,
   model: RewardModel,
   dtype: ComputeDtype,
 ): { store?: FeatureStore } {
   if (place === "memory" || place === "off" || trained === "tower") return {};
-  const arithmetic = [libtorchVersion(), model.device, cpus()[0]?.model, model.config.vision, trained];
-  const weights = model.fingerprint("visual.");
+  const arithmetic = [libtorchVersion(), model.device, cpus()[0]?.model, identity, trained];
+  const weights = model.visionFingerprint;
   return { store: new FeatureStore(place, { weights, dtype, arithmetic: JSON.stringify(arithmetic) }) };
 }

@@ -122,7 +122,7 @@ export class Trainer {
 
   get #maxLength(): number {
     const { config, session } = this.#options;
-    return longestAllowed(config, session.model.config.text.maxPositions);
+    return longestAllowed(config, session.model.backbone.shape.decoder.maxPositions);
   }
 
   /** This process's part of every batch, from a step on. */

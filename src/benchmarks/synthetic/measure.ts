@@ -4,9 +4,9 @@
  */
 
 import type { Group } from "../../engine/group.ts";
-import type { GroupResult } from "../../reward/engine.ts";
 import { VlRewardError } from "../../errors.ts";
 import { calibrationError, calibrationOf, pairedDifference, type Share, shareOf } from "../../report/statistics.ts";
+import type { GroupResult } from "../../reward/engine.ts";
 import { categoriesOf } from "../../synthetic/document.ts";
 import type { Category } from "../../synthetic/question.ts";
 import type { Split } from "../../synthetic/world.ts";

@@ -3,6 +3,7 @@
  * another's ancestors. One kernel call for trees of about one length, where packed-attention.ts makes one for each branch:
  * with hundreds of short branches the calls would last longer than their arithmetic.
  */
+
 import {
   cat,
   type Device,
@@ -16,7 +17,7 @@ import {
   transpose,
   view,
 } from "../../torch/index.ts";
-import type { Run } from "./packed-attention.ts";
+import type { Run, TokenAttention } from "./packed-attention.ts";
 
 /** Consecutive tokens of a tree: each sees those before it here, and all of the nodes above. */
 export interface TokenNode {

@@ -52,7 +52,7 @@ export class PreparePool {
 
   /** -> the group, ready for the model. Rejects with the codes of a record that cannot be prepared. */
   prepare(group: Group): Promise<GroupPrompt> {
-    return this.#pool.ask((id) => ({ kind: "prepare", id, group }) satisfies ToPrepare);
+    return this.#pool.ask((id) => ({ kind: "prepare", id, group, ask: { read: [] } }) satisfies ToPrepare);
   }
 
   close(): Promise<void> {

@@ -17,13 +17,11 @@ import {
 import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import { incomplete, sync, unwritable, writing } from "../../files/durable-file.ts";
-import { readJson } from "../../files/json.ts";
+import { familyOf } from "../../models/families.ts";
 import { hasWeights } from "../../models/initial-weights.ts";
-import { parseConfig } from "../../models/qwen2_5_vl/config.ts";
-import { Qwen25VL } from "../../models/qwen2_5_vl/model.ts";
 import { rewardTensors } from "../../models/reward-model.ts";
 import { type Dtype, zeros } from "../../torch/index.ts";
-import { copyTextFiles, exportedConfig, exportedPreprocessor, textFiles } from "./export-config.ts";
+import { copyTextFiles, textFiles } from "./export-files.ts";
 
 export interface ExportTask {
   /** The folder of the checkpoint that training began with; without weights where training drew and trained them all. */
@@ -48,18 +46,19 @@ export interface ExportTask {
 export async function exportCheckpoint({ base, target, trained, dtype, pixelLimits }: ExportTask): Promise<void> {
   assertExportTarget(base, target);
   const languageHead = hasWeights(base) ? listTensors(base).get("lm_head.weight") : undefined;
-  const config = exportedConfig(base, dtype, languageHead !== undefined);
+  const family = familyOf(base);
+  const files = family.exportedFiles({ dtype, storesLanguageHead: languageHead !== undefined, limits: pixelLimits });
   const { backbone, head } = exportedTensors(base, trained);
   // Where embeddings are tied, a stored copy of the former ones would be read in place of the trained ones.
-  if (languageHead && config.tie_word_embeddings !== true) backbone.push(storedSource("lm_head.weight", languageHead));
+  if (languageHead && files["config.json"]?.tie_word_embeddings !== true)
+    backbone.push(storedSource("lm_head.weight", languageHead));
   const stage = path.join(target, `export${incomplete}`);
   const write = (name: string, json: unknown): void =>
     writeFileSync(path.join(stage, name), `${JSON.stringify(json, null, 2)}\n`);
   try {
     rmSync(stage, { recursive: true, force: true });
     mkdirSync(stage, { recursive: true });
-    write("config.json", config);
-    write("preprocessor_config.json", exportedPreprocessor(base, pixelLimits));
+    for (const [name, json] of Object.entries(files)) write(name, json);
     await copyTextFiles(base, stage);
     writeSafetensors(path.join(stage, "value_head.safetensors"), head);
     writeModelFiles(stage, inFileOrder(backbone.map((source) => ({ ...source, dtype }))));
@@ -110,8 +109,7 @@ function exportedTensors(base: string, trained: Iterable<TensorSource>) {
 
 /** -> the backbone's parameters by name, as config.json has them */
 function parameterShapes(base: string): ReadonlyMap<string, { readonly shape: readonly number[] }> {
-  const file = path.join(base, "config.json");
-  return new Map(new Qwen25VL(parseConfig(readJson(file), file)).namedParameters());
+  return new Map(familyOf(base).createBackbone().namedParameters());
 }
 
 /**

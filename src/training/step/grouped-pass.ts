@@ -3,6 +3,7 @@
  * conversations are cut into streams of tokens; each runs forward and backward by itself and adds to the gradients, so that
  * memory follows from the stream and not from the batch.
  */
+import { Features } from "../../models/features.ts";
 import type { GroupPrompt, Visual } from "../../models/prompt.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import { Checkpointing, type LayerRunner, type LowRankUpdate, RowGradients, runLayers } from "../../nn/index.ts";
@@ -10,12 +11,10 @@ import {
   add,
   backward,
   bernoulliInto,
-  cat,
   empty,
   Generator,
   mul,
   mulScalar,
-  narrow,
   noGrad,
   scope,
   type Tensor,
@@ -71,14 +70,17 @@ export interface PassResult {
 
 export class GroupedPass {
   readonly #model: RewardModel;
-  readonly #vision: VisionFeatures;
+  readonly #vision: VisionFeatures | undefined;
   readonly #updates: readonly LowRankUpdate[];
   readonly #options: GroupedPassOptions;
 
-  /** @param updates those that the model's layers have */
+  /**
+   * @param vision none where the model reads text alone
+   * @param updates those that the model's layers have
+   */
   constructor(
     model: RewardModel,
-    vision: VisionFeatures,
+    vision: VisionFeatures | undefined,
     updates: readonly LowRankUpdate[],
     options: GroupedPassOptions,
   ) {
@@ -151,7 +153,7 @@ export class GroupedPass {
     const streams = planStreams(
       this.#model,
       prepared.map(({ prompt }) => prompt),
-      { tokenBudget, treeTokens, sharing, sizeOf: (visual) => this.#vision.rows(visual) },
+      { tokenBudget, treeTokens, sharing },
     );
     for (const stream of streams) {
       scope(() =>
@@ -162,7 +164,7 @@ export class GroupedPass {
           }
         }),
       );
-      this.#vision.settle();
+      this.#vision?.settle();
     }
     return rewards;
   }
@@ -176,20 +178,19 @@ export class GroupedPass {
     return mul(hidden, scale);
   }
 
-  /** -> the features of pictures and videos in this order, one below the other [visual tokens, hidden] */
-  #features(visuals: readonly Visual[], run: LayerRunner): Tensor | undefined {
+  /** -> the features of pictures and videos in this order, one below the other: a row for each visual token */
+  #features(visuals: readonly Visual[], run: LayerRunner): Features | undefined {
     const distinct = new Map(visuals.map((visual) => [visual.key, visual]));
-    if (distinct.size === 0) return undefined;
+    if (distinct.size === 0 || !this.#vision) return undefined;
     const all = this.#vision.of([...distinct.values()], run);
     if (distinct.size === visuals.length) return all;
     const starts = new Map<string, number>();
     let start = 0;
-    for (const visual of distinct.values()) {
-      starts.set(visual.key, start);
-      start += this.#vision.rows(visual);
+    for (const { key, tokens } of distinct.values()) {
+      starts.set(key, start);
+      start += tokens;
     }
-    const placed = visuals.map((visual) => narrow(all, 0, starts.get(visual.key) ?? 0, this.#vision.rows(visual)));
-    return cat(placed, 0);
+    return Features.joined(visuals.map(({ key, tokens }) => all.narrow(starts.get(key) ?? 0, tokens)));
   }
 }
 

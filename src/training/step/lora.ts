@@ -1,7 +1,7 @@
 /** @file Low-rank updates on a model: which linear layers get them, and the weights that come of them. */
 import type { TensorSource } from "../../checkpoint/save.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { Qwen25VL } from "../../models/qwen2_5_vl/model.ts";
+import type { Backbone } from "../../models/backbone.ts";
 import {
   attachLora,
   type Linear,
@@ -13,29 +13,31 @@ import {
 import { Generator } from "../../torch/index.ts";
 import { patternTest, updateName } from "./trainable.ts";
 
-const parts: Readonly<Record<string, (name: string) => boolean>> = {
-  decoder: (name) => name.startsWith("model."),
-  vision: (name) => name.startsWith("visual.blocks."),
-};
+/** -> whether a linear layer is one that a target of this word or pattern means */
+function targetTest({ parts }: Backbone, target: string): (name: string) => boolean {
+  const inDecoder = (name: string): boolean => parts.partOf(name) === "decoder";
+  if (target === "decoder") return inDecoder;
+  if (target === "vision") return (name) => parts.partOf(name) === "vision" && parts.isInLayer(`${name}.weight`);
+  if (/[.*]/.test(target)) return patternTest(target);
+  return (name) => inDecoder(name) && name.endsWith(`.${target}`);
+}
 
 /**
- * -> the linear layers that `targets` name, in the model's order: parts (`decoder`, `vision`: its blocks), PEFT's names for
- * the decoder's layers (`q_proj`), or patterns over whole names (`visual.*.qkv`). Throws `config_invalid` for one that
- * fits nothing.
+ * -> the linear layers that `targets` name, in the model's order: parts (`decoder`, `vision`: its layers), PEFT's names for
+ * the decoder's layers (`q_proj`), or patterns over whole names (`*.qkv`). Throws `config_invalid` for one that fits nothing.
  */
-export function loraTargets(backbone: Qwen25VL, targets: readonly string[]): Map<string, Linear> {
+export function loraTargets(backbone: Backbone, targets: readonly string[]): Map<string, Linear> {
   const all = [...namedLinears(backbone)];
   const chosen = new Set<string>();
   for (const target of targets) {
-    const fits = parts[target] ?? patternTest(/[.*]/.test(target) ? target : `model.*.${target}`);
-    const names = all.map(([name]) => name).filter(fits);
+    const names = all.map(([name]) => name).filter(targetTest(backbone, target));
     if (names.length === 0) {
-      const last = [...new Set(all.map(([name]) => name).filter((name) => name.startsWith("model.")))];
-      const known = [...new Set(last.map((name) => name.slice(name.lastIndexOf(".") + 1)))].join(", ");
+      const decoder = all.map(([name]) => name).filter((name) => backbone.parts.partOf(name) === "decoder");
+      const known = [...new Set(decoder.map((name) => name.slice(name.lastIndexOf(".") + 1)))].join(", ");
       throw new VlRewardError(
         "config_invalid",
-        `lora.targets: ${JSON.stringify(target)} fits no linear layer. Expected decoder, vision, one of the decoder's ` +
-          `${known}, or a pattern such as visual.*.qkv.`,
+        `lora.targets: ${JSON.stringify(target)} fits no linear layer. Expected decoder, ` +
+          `${backbone.vision ? "vision, " : ""}one of the decoder's ${known}, or a pattern such as *.${decoder.at(-1)}.`,
       );
     }
     for (const name of names) chosen.add(name);
@@ -45,7 +47,7 @@ export function loraTargets(backbone: Qwen25VL, targets: readonly string[]): Map
 
 /** Gives the layers that `targets` name updates which change nothing yet. `seed` is from 0 to 2^53 - 1. */
 export function addLora(
-  backbone: Qwen25VL,
+  backbone: Backbone,
   { targets, ...options }: LoraOptions & { readonly targets: readonly string[] },
   place: Placement,
   seed: number,
@@ -61,7 +63,7 @@ export function addLora(
  *
  * @param trained read once each, as they are written
  */
-export function withMergedUpdates(backbone: Qwen25VL, trained: Iterable<TensorSource>): TensorSource[] {
+export function withMergedUpdates(backbone: Backbone, trained: Iterable<TensorSource>): TensorSource[] {
   const sources = new Map([...trained].map((source) => [source.name, source]));
   const layers = new Map(namedLinears(backbone));
   return [...sources.values()].flatMap((source) => {

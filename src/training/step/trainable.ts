@@ -1,17 +1,15 @@
 /** @file Which weights are trained: parts of the model by name, or patterns over the names that a checkpoint has. */
 import { VlRewardError } from "../../errors.ts";
+import type { Backbone, Part } from "../../models/backbone.ts";
 import type { Parameter } from "../../nn/index.ts";
 import type { TrainedVision } from "./vision-features.ts";
 
-const merger = /^visual\.merger\./;
+/** The parts of a model: `decoder` is the embedding, the layers and the final norm. Its language head is never trained. */
+type ModelPart = Part | "head";
+const modelParts: readonly string[] = ["vision", "merger", "decoder", "head"] satisfies ModelPart[];
 
-/** `decoder` is the embedding, the layers and the final norm. The language model's own head is never trained. */
-const parts: Readonly<Record<string, (name: string) => boolean>> = {
-  vision: (name) => name.startsWith("visual.") && !merger.test(name),
-  merger: (name) => merger.test(name),
-  decoder: (name) => name.startsWith("model."),
-  head: (name) => name.startsWith("head."),
-};
+const partOf = (name: string, { parts }: Pick<Backbone, "parts">): ModelPart =>
+  name.startsWith("head.") ? "head" : parts.partOf(name);
 
 /**
  * -> the parameters that `train` names, in the model's order. A pattern is a whole name or the beginning of one up to a dot,
@@ -21,13 +19,15 @@ const parts: Readonly<Record<string, (name: string) => boolean>> = {
  */
 export function trainedParameters(
   parameters: Iterable<readonly [string, Parameter]>,
+  backbone: Pick<Backbone, "parts">,
   train: readonly string[],
   lora: boolean,
 ): Map<string, Parameter> {
   const all = [...parameters];
   const chosen = new Set<string>();
   for (const entry of train) {
-    const fits = parts[entry] ?? patternTest(entry);
+    const isPart = modelParts.includes(entry);
+    const fits = isPart ? (name: string) => partOf(name, backbone) === entry : patternTest(entry);
     const names = all.map(([name]) => name).filter(fits);
     if (names.length === 0) {
       throw new VlRewardError(
@@ -46,10 +46,10 @@ export function trainedParameters(
 export const updateName = /^(.+)\.lora\.([ab])$/;
 
 /** How much of the vision tower is among these names. */
-export function trainedVision(names: Iterable<string>): TrainedVision {
-  const visual = [...names].filter((name) => name.startsWith("visual."));
-  if (visual.length === 0) return "nothing";
-  return visual.every((name) => merger.test(name)) ? "merger" : "tower";
+export function trainedVision(names: Iterable<string>, backbone: Pick<Backbone, "parts">): TrainedVision {
+  const parts = new Set([...names].map((name) => partOf(name, backbone)));
+  if (parts.has("vision")) return "tower";
+  return parts.has("merger") ? "merger" : "nothing";
 }
 
 export function patternTest(pattern: string): (name: string) => boolean {

@@ -27,7 +27,10 @@ export class VisionFeatures {
   constructor(tower: VisionTower, device: Device, { trained, ...options }: VisionFeaturesOptions) {
     this.#tower = tower;
     this.#trained = trained;
-    this.#frozen = new PictureFeatures(tower, device, { ...options, upTo: trained === "nothing" ? "merger" : "blocks" });
+    this.#frozen = new PictureFeatures(tower, device, {
+      ...options,
+      upTo: trained === "nothing" ? "merger" : "blocks",
+    });
     this.#seen = this.#frozen.open();
   }
 
