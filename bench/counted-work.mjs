@@ -9,7 +9,7 @@
 
 /** @typedef {import("../src/models/qwen2_5_vl/config.ts").VisionConfig} VisionConfig */
 /** @typedef {import("../src/models/qwen2_5_vl/config.ts").TextConfig} TextConfig */
-/** @typedef {import("../src/models/qwen2_5_vl/window-plan.ts").Grid} Grid */
+/** @typedef {import("../src/models/prompt.ts").Grid} Grid */
 
 /**
  * What the decoder runs on. Pairs are those of a query and a key that it sees, itself included.

@@ -1,7 +1,7 @@
 /** @file Prepares a workload's groups and counts the tokens and the work that they need. */
 import { decoderWork, sharedLoad, visionWork } from "./counted-work.mjs";
 
-/** @typedef {import("../src/models/qwen2_5_vl/processor.ts").GroupPrompt} GroupPrompt */
+/** @typedef {import("../src/models/prompt.ts").GroupPrompt} GroupPrompt */
 /** @typedef {import("../src/models/qwen2_5_vl/config.ts").Qwen25VLConfig} Config */
 
 /** @type {typeof import("../src/engine/pass/plan.ts")} */

@@ -3,7 +3,7 @@
  * it: `node one-step.mjs TASK`, a OneStep as JSON; what it measured goes to standard output as one line.
  */
 import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 
 /**
  * @typedef {object} OneStep
@@ -24,14 +24,10 @@ import { dirname, join } from "node:path";
 
 /** @template T @param {string} path @returns {Promise<T>} */
 const load = (path) => import(new URL(`../dist/${path}`, import.meta.url).href);
-/** @type {typeof import("../src/files/json.ts")} */
-const { readJson } = await load("files/json.js");
 /** @type {typeof import("../src/data/preference.ts")} */
 const { readPreference } = await load("data/preference.js");
-/** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
-const { parseConfig } = await load("models/qwen2_5_vl/config.js");
-/** @type {typeof import("../src/models/qwen2_5_vl/processor.ts")} */
-const { Processor } = await load("models/qwen2_5_vl/processor.js");
+/** @type {typeof import("../src/models/families.ts")} */
+const { familyOf } = await load("models/families.js");
 /** @type {typeof import("../src/models/reward-model.ts")} */
 const { RewardModel } = await load("models/reward-model.js");
 /** @type {typeof import("../src/nn/index.ts")} */
@@ -53,10 +49,9 @@ const { keepMemory } = await load("torch/index.js");
 keepMemory(); // as the command does
 /** @type {OneStep} */
 const { folder, pairs: file, sharing, checkpointing, tokenBudget, steps } = JSON.parse(process.argv[2] ?? "");
-const configFile = join(folder, "config.json");
-const processor = await Processor.load(folder, parseConfig(readJson(configFile), configFile), {});
+const processor = await familyOf(folder).loadProcessor({ limits: {} });
 const model = RewardModel.load(folder, placement("cpu", "float32", "owned"));
-const trained = trainedParameters(model.namedParameters(), ["merger", "decoder", "head"], false);
+const trained = trainedParameters(model.namedParameters(), model.backbone, ["merger", "decoder", "head"], false);
 for (const { stored } of trained.values()) stored.setRequiresGrad(true);
 const optimizer = new Optimizer(
   trained,
@@ -72,7 +67,13 @@ const optimizer = new Optimizer(
   },
   alone("cpu"),
 );
-const vision = new VisionFeatures(model, { trained: "merger", patchBudget: 4 * tokenBudget, cacheBytes: 2 ** 31 });
+const { vision: tower, embedding } = model.backbone;
+if (!tower) throw new Error(`${folder} has no vision tower`);
+const vision = new VisionFeatures(tower, "cpu", {
+  trained: "merger",
+  patchBudget: 4 * tokenBudget,
+  cacheBytes: 2 ** 31,
+});
 const pass = new GroupedPass(model, vision, [], {
   tokenBudget,
   checkpointing,
@@ -80,7 +81,7 @@ const pass = new GroupedPass(model, vision, [], {
   centerRewardsCoefficient: 0,
   headDropout: 0,
   treeTokens: 0,
-  languageHead: model.backbone.model.embedTokens.weight.stored,
+  languageHead: embedding.weight.stored,
   answerTokens: { header: 0, end: 0 },
 });
 

@@ -3,7 +3,6 @@
  * thread does everything here, so that preparing and computing lie one after the other; in the engine they overlap.
  */
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import Table from "cli-table3";
 import { readGroups } from "./groups.mjs";
 
@@ -11,14 +10,10 @@ import { readGroups } from "./groups.mjs";
 
 /** @type {typeof import("../src/torch/index.ts")} */
 const { traced } = await import(new URL("../dist/torch/index.js", import.meta.url).href);
-/** @type {typeof import("../src/files/json.ts")} */
-const { readJson } = await import(new URL("../dist/files/json.js", import.meta.url).href);
-/** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
-const { parseConfig } = await import(new URL("../dist/models/qwen2_5_vl/config.js", import.meta.url).href);
-/** @type {typeof import("../src/models/qwen2_5_vl/processor.ts")} */
-const { Processor } = await import(new URL("../dist/models/qwen2_5_vl/processor.js", import.meta.url).href);
-/** @type {typeof import("../src/engine/pass/scorer.ts")} */
-const { Scorer } = await import(new URL("../dist/engine/pass/scorer.js", import.meta.url).href);
+/** @type {typeof import("../src/models/families.ts")} */
+const { familyOf } = await import(new URL("../dist/models/families.js", import.meta.url).href);
+/** @type {typeof import("../src/engine/pass/pass.ts")} */
+const { PassRunner } = await import(new URL("../dist/engine/pass/pass.js", import.meta.url).href);
 /** @type {typeof import("../src/engine/threads/trace-file.ts")} */
 const { beginTrace, endTrace, ThreadTrace } = await import(
   new URL("../dist/engine/threads/trace-file.js", import.meta.url).href
@@ -41,9 +36,8 @@ const phases = new Set(["prepare", "media", "fetch", "decode", "resize", "tokeni
  * @param {string} file
  */
 export async function writeProfile(task, file) {
-  const configFile = join(task.folder, "config.json");
-  const processor = await Processor.load(task.folder, parseConfig(readJson(configFile), configFile), {});
-  const scorer = Scorer.load({ folder: task.folder, dtype: task.dtype, device: task.device });
+  const processor = await familyOf(task.folder).loadProcessor({ limits: {} });
+  const scorer = PassRunner.load({ folder: task.folder, dtype: task.dtype, device: task.device });
   const prepare = (/** @type {Group} */ { prefix, branches, baseFolder }) =>
     processor.prepare(prefix, branches, { baseFolder });
   for (const group of readGroups(task.before)) scorer.score([await prepare(group)]);

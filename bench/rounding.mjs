@@ -16,17 +16,13 @@ import Table from "cli-table3";
 import { readGroups } from "./groups.mjs";
 import { makeWorkloads } from "./workloads.mjs";
 
-/** @typedef {import("../src/models/qwen2_5_vl/processor.ts").GroupPrompt} GroupPrompt */
-/** @typedef {Partial<import("../src/engine/pass/scorer.ts").ScorerOptions>} Options */
+/** @typedef {import("../src/models/prompt.ts").GroupPrompt} GroupPrompt */
+/** @typedef {Partial<import("../src/engine/pass/pass.ts").ComputeOptions>} Options */
 
-/** @type {typeof import("../src/files/json.ts")} */
-const { readJson } = await import(new URL("../dist/files/json.js", import.meta.url).href);
-/** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
-const { parseConfig } = await import(new URL("../dist/models/qwen2_5_vl/config.js", import.meta.url).href);
-/** @type {typeof import("../src/models/qwen2_5_vl/processor.ts")} */
-const { Processor } = await import(new URL("../dist/models/qwen2_5_vl/processor.js", import.meta.url).href);
-/** @type {typeof import("../src/engine/pass/scorer.ts")} */
-const { Scorer } = await import(new URL("../dist/engine/pass/scorer.js", import.meta.url).href);
+/** @type {typeof import("../src/models/families.ts")} */
+const { familyOf } = await import(new URL("../dist/models/families.js", import.meta.url).href);
+/** @type {typeof import("../src/engine/pass/pass.ts")} */
+const { PassRunner } = await import(new URL("../dist/engine/pass/pass.js", import.meta.url).href);
 /** @type {typeof import("../src/tokenizer/tokenizer.ts")} */
 const { Tokenizer } = await import(new URL("../dist/tokenizer/tokenizer.js", import.meta.url).href);
 
@@ -45,16 +41,16 @@ const table = new Table({ head: ["", "largest", "root mean square"], style: { he
 /** @type {Record<string, number[]>} */
 const together = {};
 for (const dtype of precisions) {
-  const first = inScorer(dtype, {}, (scorer) => scorer.score(groups)).flat();
+  const first = inRunner(dtype, {}, (scorer) => scorer.score(groups)).flat();
   together[dtype] = first;
   const ways = {
-    alone: inScorer(dtype, uncached, (scorer) =>
+    alone: inRunner(dtype, uncached, (scorer) =>
       groups.map((group) => group.branches.map((branch) => scorer.score([{ ...group, branches: [branch] }])[0]?.[0])),
     ),
-    "in reverse order": inScorer(dtype, {}, (scorer) => scorer.score(groups.toReversed()).toReversed()),
-    "in passes of 512 tokens": inScorer(dtype, { tokenBudget: 512 }, (scorer) => scorer.score(groups)),
-    "in passes of 8192 tokens": inScorer(dtype, { tokenBudget: 8192 }, (scorer) => scorer.score(groups)),
-    "from the caches": inScorer(dtype, {}, (scorer) => scorer.score(groups) && scorer.score(groups)),
+    "in reverse order": inRunner(dtype, {}, (scorer) => scorer.score(groups.toReversed()).toReversed()),
+    "in passes of 512 tokens": inRunner(dtype, { tokenBudget: 512 }, (scorer) => scorer.score(groups)),
+    "in passes of 8192 tokens": inRunner(dtype, { tokenBudget: 8192 }, (scorer) => scorer.score(groups)),
+    "from the caches": inRunner(dtype, {}, (scorer) => scorer.score(groups) && scorer.score(groups)),
   };
   for (const [way, scores] of Object.entries(ways))
     table.push([`${dtype}, ${way}`, ...differences(scores.flat(), first)]);
@@ -70,8 +66,7 @@ console.log(`${float32.length} scores in ${groups.length} groups; standard devia
  * @returns {Promise<GroupPrompt[]>}
  */
 async function preparedGroups(model, count) {
-  const configFile = join(model, "config.json");
-  const processor = await Processor.load(model, parseConfig(readJson(configFile), configFile), {});
+  const processor = await familyOf(model).loadProcessor({ limits: {} });
   const tokenizer = await Tokenizer.load(model);
   const workloads = makeWorkloads({ countTokens: (text) => tokenizer.encodeText(text).length, photo: undefined });
   const records = workloads.find(({ name }) => name === "64 mixed")?.records.slice(0, count) ?? [];
@@ -90,10 +85,10 @@ async function preparedGroups(model, count) {
  * @template T
  * @param {"float32" | "bfloat16"} dtype
  * @param {Options} options
- * @param {(scorer: ReturnType<typeof Scorer.load>) => T} run
+ * @param {(scorer: ReturnType<typeof PassRunner.load>) => T} run
  */
-function inScorer(dtype, options, run) {
-  const scorer = Scorer.load({ folder: folder ?? "", dtype, device: flags.device, ...options });
+function inRunner(dtype, options, run) {
+  const scorer = PassRunner.load({ folder: folder ?? "", dtype, device: flags.device, ...options });
   try {
     return run(scorer);
   } finally {

@@ -41,8 +41,8 @@ const { chooseDevice, libtorchVersion, threadCount } = await import(
 const { readJson } = await import(new URL("../dist/files/json.js", import.meta.url).href);
 /** @type {typeof import("../src/models/qwen2_5_vl/config.ts")} */
 const { parseConfig } = await import(new URL("../dist/models/qwen2_5_vl/config.js", import.meta.url).href);
-/** @type {typeof import("../src/models/qwen2_5_vl/processor.ts")} */
-const { Processor } = await import(new URL("../dist/models/qwen2_5_vl/processor.js", import.meta.url).href);
+/** @type {typeof import("../src/models/families.ts")} */
+const { familyOf } = await import(new URL("../dist/models/families.js", import.meta.url).href);
 /** @type {typeof import("../src/tokenizer/tokenizer.ts")} */
 const { Tokenizer } = await import(new URL("../dist/tokenizer/tokenizer.js", import.meta.url).href);
 
@@ -84,7 +84,7 @@ async function prepared() {
   const configFile = join(folder, "config.json");
   const config = parseConfig(readJson(configFile), configFile);
   const tokenizer = await Tokenizer.load(folder);
-  const processor = await Processor.load(folder, config, {});
+  const processor = await familyOf(folder).loadProcessor({ limits: {} });
   const prompts = async (/** @type {string} */ file) =>
     Promise.all(readGroups(file).map(({ prefix, branches, ...rest }) => processor.prepare(prefix, branches, rest)));
   const all = makeWorkloads({ countTokens: (text) => tokenizer.encodeText(text).length, photo: flags.photo });

@@ -19,9 +19,17 @@ const torch = await import(new URL("../dist/torch/index.js", import.meta.url).hr
 const { placement } = await import(new URL("../dist/nn/index.js", import.meta.url).href);
 /** @type {typeof import("../src/checkpoint/checkpoint.ts")} */
 const { listTensors } = await import(new URL("../dist/checkpoint/checkpoint.js", import.meta.url).href);
+/** @type {typeof import("../src/models/backbone.ts")} */
+const { unrecorded } = await import(new URL("../dist/models/backbone.js", import.meta.url).href);
+/** @type {typeof import("../src/models/features.ts")} */
+const { Features } = await import(new URL("../dist/models/features.js", import.meta.url).href);
+/** @type {typeof import("../src/models/qwen2_5_vl/model.ts")} */
+const { Qwen25VL } = await import(new URL("../dist/models/qwen2_5_vl/model.js", import.meta.url).href);
+/** @type {typeof import("../src/nn/attention/packed-attention.ts")} */
+const { PackedAttention } = await import(new URL("../dist/nn/attention/packed-attention.js", import.meta.url).href);
 /** @type {typeof import("../src/models/reward-model.ts")} */
 const { RewardModel } = await import(new URL("../dist/models/reward-model.js", import.meta.url).href);
-const { Generator, mapFile, noGrad, randn, scope, toDtype } = torch;
+const { Generator, narrow, mapFile, noGrad, randn, scope, toDtype } = torch;
 
 const limit = 1.05;
 const rounds = 5;
@@ -47,8 +55,15 @@ try {
   const pair = (/** @type {InstanceType<typeof RewardModel>} */ model) =>
     noGrad(() =>
       scope(() => {
-        const features = model.backbone.visual.forward(patches, [grid]);
-        return [0, 1].map(() => model.reward(sequence, features).toFloat32Array()[0]);
+        const { backbone, head } = model;
+        if (!(backbone instanceof Qwen25VL)) throw new Error("expected a Qwen2.5-VL");
+        const features = new Features([backbone.visual.forward(patches, [grid])]);
+        const groups = [{ prefix: { start: 0, length: tokens }, branches: [] }];
+        const attention = new PackedAttention(groups, { dtype: "float32", device: "cpu" });
+        return [0, 1].map(() => {
+          const hidden = backbone.forwardAll(sequence, features, attention, unrecorded);
+          return head.forward(narrow(hidden, 0, tokens - 1, 1)).toFloat32Array()[0];
+        });
       }),
     );
 

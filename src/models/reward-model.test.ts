@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { plainAttention, qwenOf } from "../../test/conversation.ts";
 import { rawSafetensors, safetensors, safetensorsHeader } from "../../test/safetensors-file.ts";
 import {
   backboneShapes,
@@ -23,7 +24,18 @@ import {
   writeWeights,
 } from "../../test/small-checkpoint.ts";
 import { type Placement, placement } from "../nn/index.ts";
-import { type Dtype, Generator, liveTensors, noGrad, scope, setThreadCount, tensorFrom } from "../torch/index.ts";
+import {
+  type Dtype,
+  Generator,
+  liveTensors,
+  narrow,
+  noGrad,
+  scope,
+  setThreadCount,
+  tensorFrom,
+} from "../torch/index.ts";
+import { unrecorded } from "./backbone.ts";
+import { Features } from "./features.ts";
 import { publishedName } from "./qwen2_5_vl/model.ts";
 import { ropeIndex } from "./qwen2_5_vl/rope-index.ts";
 import { RewardModel } from "./reward-model.ts";
@@ -79,8 +91,10 @@ const patches = Float32Array.from({ length: 24 * 96 }, (_, i) => Math.sin(i * i)
 const rewardOf = (model: RewardModel): number =>
   noGrad(() =>
     scope(() => {
-      const features = model.backbone.visual.forward(tensorFrom(patches, [24, 96]), [grid]);
-      const [reward = Number.NaN] = model.reward(sequence, features).toFloat32Array();
+      const { backbone, head } = model;
+      const features = new Features([qwenOf(model).visual.forward(tensorFrom(patches, [24, 96]), [grid])]);
+      const hidden = backbone.forwardAll(sequence, features, plainAttention(sequence.ids.length), unrecorded);
+      const [reward = Number.NaN] = head.forward(narrow(hidden, 0, sequence.ids.length - 1, 1)).toFloat32Array();
       return reward;
     }),
   );

@@ -4,8 +4,10 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { activationBytes } from "../../dist/engine/machine/memory.js";
+import { unrecorded } from "../../dist/models/backbone.js";
 import { parseConfig } from "../../dist/models/qwen2_5_vl/config.js";
 import { Qwen25VL } from "../../dist/models/qwen2_5_vl/model.js";
+import { PackedAttention } from "../../dist/nn/attention/packed-attention.js";
 import { placement } from "../../dist/nn/index.js";
 import { Generator, noGrad, randn, scope, toDtype } from "../../dist/torch/index.js";
 
@@ -44,7 +46,9 @@ for (const [, parameter] of model.namedParameters()) {
 /** @param {number} tokens */
 const read = (tokens) => {
   const positions = Int32Array.from({ length: 3 * tokens }, (_, i) => i % tokens);
-  return model.forward({ ids: new Int32Array(tokens), positions, visualPlaces: new Int32Array(0) }, undefined);
+  const stream = { ids: new Int32Array(tokens), positions, visualPlaces: new Int32Array(0) };
+  const groups = [{ prefix: { start: 0, length: tokens }, branches: [] }];
+  return model.forwardAll(stream, undefined, new PackedAttention(groups, { dtype, device: "cpu" }), unrecorded);
 };
 /** @param {number} patches */
 const see = (patches) => model.visual.forward(randn([patches, 1176], generator), [{ t: 1, h: 20, w: patches / 20 }]);
@@ -60,4 +64,4 @@ writeFileSync("/proc/self/clear_refs", "5");
 pass(Number(amount));
 const peak = bytes("VmHWM") - before;
 const [tokens, patches] = kind === "text" ? [Number(amount), 0] : [0, Number(amount)];
-console.log(JSON.stringify({ estimate: activationBytes(config, dtype, tokens, patches), peak }));
+console.log(JSON.stringify({ estimate: activationBytes(model.shape, dtype, tokens, patches), peak }));

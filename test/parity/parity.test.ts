@@ -8,11 +8,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import type { Message } from "../../src/conversation.ts";
 import { readRecord } from "../../src/data/record.ts";
+import { readJson } from "../../src/files/json.ts";
+import { unrecorded } from "../../src/models/backbone.ts";
+import type { Processor } from "../../src/models/processor.ts";
+import type { Grid } from "../../src/models/prompt.ts";
+import { parseConfig, type VisionConfig } from "../../src/models/qwen2_5_vl/config.ts";
 import { patchify } from "../../src/models/qwen2_5_vl/patches.ts";
-import { Processor } from "../../src/models/qwen2_5_vl/processor.ts";
-import { type Grid, planWindows } from "../../src/models/qwen2_5_vl/window-plan.ts";
+import { planWindows } from "../../src/models/qwen2_5_vl/window-plan.ts";
 import { RewardModel } from "../../src/models/reward-model.ts";
-import { PackedAttention } from "../../src/nn/attention/packed-attention.ts";
 import { placement } from "../../src/nn/index.ts";
 import {
   accumulatedGradient,
@@ -27,7 +30,14 @@ import {
   type Tensor,
   tensorFrom,
 } from "../../src/torch/index.ts";
-import { type Conversation, wholeConversation } from "../conversation.ts";
+import {
+  type Conversation,
+  featuresOf,
+  plainAttention,
+  plainReward,
+  qwenOf,
+  wholeConversation,
+} from "../conversation.ts";
 
 const fixtures = path.join(import.meta.dirname, "../fixtures/parity");
 
@@ -96,6 +106,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
   const expected = new Map<string, Tensor>();
   let model: RewardModel;
   let processor: Processor;
+  let config: VisionConfig;
   const prompts = new Map<string, Conversation>();
 
   beforeAll(async () => {
@@ -108,7 +119,8 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     for (const [index, [name]] of header.entries()) expected.set(name, tensors[index] as Tensor);
     // Owned, so that one loading serves gradients too; the engine's tests load mapped.
     model = RewardModel.load(path.join(fixtures, shape), placement("cpu", "float32", "owned"));
-    processor = await Processor.load(path.join(fixtures, shape), model.config, {});
+    processor = await model.family.loadProcessor({ limits: {} });
+    config = parseConfig(readJson(path.join(fixtures, shape, "config.json")), "config.json").vision;
     for (const { name, messages } of cases) {
       const group = await processor.prepare(messages.slice(0, -1), messages.slice(-1), { baseFolder: fixtures });
       if (group.branches[0]) prompts.set(name, wholeConversation(group, group.branches[0]));
@@ -130,10 +142,8 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     if (!tensor) throw new Error(`the fixture lacks ${name}`);
     return tensor;
   };
-  const patchesOf = ({ visuals }: Conversation): Tensor => patchify(visuals, model.config.vision, "cpu");
+  const patchesOf = ({ visuals }: Conversation): Tensor => patchify(visuals, config, "cpu");
   const gridsOf = ({ visuals }: Conversation): Grid[] => visuals.map(({ grid }) => grid);
-  const featuresOf = (prompt: Conversation): Tensor | undefined =>
-    prompt.visuals.length > 0 ? model.backbone.visual.forward(patchesOf(prompt), gridsOf(prompt)) : undefined;
 
   test.each(cases.map(({ name }) => name))("%s: ids, grids and positions are the reference's", (name) => {
     const { sequence, visuals } = promptOf(name);
@@ -175,12 +185,12 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     const videos = all.visuals.filter(({ secondsPerGrid }) => secondsPerGrid > 0);
     const prompt = videos.length > 0 ? { ...all, visuals: videos } : all;
     const grids = gridsOf(prompt);
-    const { visual } = model.backbone;
+    const { visual } = qwenOf(model);
     const side = shape === "plain" ? 4 : 3;
     noGrad(() =>
       scope(() => {
         const pass = visual.prepare(grids, "cpu");
-        const { unitPlaces } = planWindows(grids, model.config.vision);
+        const { unitPlaces } = planWindows(grids, config);
         const order = referenceUnitOrder(grids, side).map((unit) => unitPlaces[unit] ?? 0);
         const inReferenceOrder = (x: Tensor): Tensor => {
           const units = reshape(x, [order.length, 4, x.size(1)]);
@@ -201,13 +211,13 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
 
   test.each(cases.map(({ name }) => name))("%s: every decoder layer to 1e-5, the score to 2e-5", (name) => {
     const prompt = promptOf(name);
-    const decoder = model.backbone.model;
+    const backbone = qwenOf(model);
+    const decoder = backbone.model;
     noGrad(() =>
       scope(() => {
-        const features = featuresOf(prompt);
-        let x = model.backbone.embed(prompt.sequence, features);
-        const turn = decoder.rotation(prompt.sequence.positions, x);
-        const attention = new PackedAttention([{ prefix: { start: 0, length: x.size(0) }, branches: [] }], x);
+        let x = backbone.embed(prompt.sequence, featuresOf(model, prompt.visuals), unrecorded.lookUp);
+        const turn = backbone.rotation(prompt.sequence.positions, x);
+        const attention = plainAttention(x.size(0));
         for (const [index, layer] of decoder.layers.entries()) {
           expect(relativeError(x, expectedOf(`${name}/hidden.${index}`)), `before layer ${index}`).toBeLessThan(
             tolerance(name),
@@ -216,7 +226,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
         }
         const last = expectedOf(`${name}/hidden.${decoder.layers.length}`);
         expect(relativeError(decoder.norm.forward(x), last)).toBeLessThan(tolerance(name));
-        const [score = Number.NaN] = model.reward(prompt.sequence, features).toFloat32Array();
+        const [score = Number.NaN] = plainReward(model, prompt).toFloat32Array();
         const [reference = 0] = expectedOf(`${name}/score`).toFloat32Array();
         expect(Math.abs(score - reference)).toBeLessThan(2 * tolerance(name));
       }),
@@ -233,7 +243,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       }
       scope(() => {
         const prompt = promptOf(id);
-        backward(sum(model.reward(prompt.sequence, featuresOf(prompt))));
+        backward(sum(plainReward(model, prompt)));
         for (const name of names.filter((candidate) => candidate.startsWith(`${id}/`))) {
           const parameter = parameters.get(name.slice(`${id}/grad.`.length));
           if (!parameter) continue; // the head of this shape has no bias

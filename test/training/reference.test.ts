@@ -8,14 +8,12 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { readPreference } from "../../src/data/preference.ts";
-import { readJson } from "../../src/files/json.ts";
-import { parseConfig } from "../../src/models/qwen2_5_vl/config.ts";
-import { Processor } from "../../src/models/qwen2_5_vl/processor.ts";
+import { familyOf } from "../../src/models/families.ts";
+import type { AnswerTokens } from "../../src/models/prompt.ts";
 import { RewardModel } from "../../src/models/reward-model.ts";
 import { placement } from "../../src/nn/index.ts";
 import { liveTensors } from "../../src/torch/index.ts";
 import { GroupedPass, type PreparedPairs } from "../../src/training/step/grouped-pass.ts";
-import { answerTokensOf, languageHeadOf } from "../../src/training/step/language-head.ts";
 import { Optimizer } from "../../src/training/step/optimizer.ts";
 import { trainedParameters, trainedVision } from "../../src/training/step/trainable.ts";
 import { VisionFeatures } from "../../src/training/step/vision-features.ts";
@@ -57,10 +55,11 @@ const variants: readonly Variant[] = [
 describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
   const folder = path.join(fixtures, "parity", shape);
   let prepared: readonly PreparedPairs[];
+  let answerTokens: AnswerTokens;
 
   beforeAll(async () => {
-    const file = path.join(folder, "config.json");
-    const processor = await Processor.load(folder, parseConfig(readJson(file), file), {});
+    const processor = await familyOf(folder).loadProcessor({ limits: {} });
+    answerTokens = processor.answerTokens;
     const lines = readFileSync(pairsFile, "utf8").trim().split("\n");
     prepared = await Promise.all(
       lines.map(async (line, number) => {
@@ -81,7 +80,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     const before = liveTensors();
     const place = placement("cpu", "float32", "owned");
     const model = RewardModel.load(folder, place);
-    const parameters = trainedParameters(model.namedParameters(), train, false);
+    const parameters = trainedParameters(model.namedParameters(), model.backbone, train, false);
     for (const { stored } of parameters.values()) stored.setRequiresGrad(true);
     const settings = {
       type: "adamw",
@@ -94,8 +93,10 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       masterWeights: "float32",
     } as const;
     const optimizer = new Optimizer(parameters, settings, alone("cpu"));
-    const vision = new VisionFeatures(model, {
-      trained: trainedVision(parameters.keys()),
+    const tower = model.backbone.vision;
+    if (!tower) throw new Error("expected a vision tower");
+    const vision = new VisionFeatures(tower, "cpu", {
+      trained: trainedVision(parameters.keys(), model.backbone),
       patchBudget: 4096,
       cacheBytes: variant.cacheBytes,
     });
@@ -103,7 +104,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       ...variant,
       centerRewardsCoefficient: 0,
       headDropout: 0,
-      languageHead: model.backbone.model.embedTokens.weight.stored,
+      languageHead: model.backbone.embedding.weight.stored,
       answerTokens: { header: 2, end: 0 },
     });
     const steps = Array.from({ length: 5 }, (_, step): Step => {
@@ -170,7 +171,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       ) as { losses: number[]; grad_norm: number };
       const place = placement("cpu", "float32", "owned");
       const model = RewardModel.load(folder, place);
-      const parameters = trainedParameters(model.namedParameters(), ["merger", "decoder"], false);
+      const parameters = trainedParameters(model.namedParameters(), model.backbone, ["merger", "decoder"], false);
       for (const { stored } of parameters.values()) stored.setRequiresGrad(true);
       const settings = { weightDecay: 0, betas: [0.9, 0.999], eps: 1e-8, maxGradNorm: 0 } as const;
       const optimizer = new Optimizer(
@@ -178,7 +179,9 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
         { ...settings, type: "adamw", momentum: 0, decayNormsAndBiases: true, masterWeights: "float32" },
         alone("cpu"),
       );
-      const vision = new VisionFeatures(model, {
+      const tower = model.backbone.vision;
+      if (!tower) throw new Error("expected a vision tower");
+      const vision = new VisionFeatures(tower, "cpu", {
         trained: "merger",
         patchBudget: 4096,
         cacheBytes: variant.cacheBytes,
@@ -187,8 +190,8 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
         ...variant,
         centerRewardsCoefficient: 0,
         headDropout: 0,
-        languageHead: languageHeadOf(model, folder, place),
-        answerTokens: await answerTokensOf(folder),
+        languageHead: model.languageHead().weight,
+        answerTokens,
       });
       const objective = { pairwise: 0, language: 1 };
       const right = [{ branch: 0, weight: 1 }];

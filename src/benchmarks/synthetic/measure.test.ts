@@ -1,8 +1,9 @@
 /** @file The measurement, by judges whose figures are known: one that knows the truth, one that guesses, one that sees little. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { Group, GroupResult } from "../../engine/group.ts";
+import type { Group } from "../../engine/group.ts";
 import { VlRewardError } from "../../errors.ts";
+import type { GroupResult } from "../../reward/engine.ts";
 import { categoriesOf } from "../../synthetic/document.ts";
 import { evaluationCard } from "./card.ts";
 import { readEvaluation } from "./evaluation.ts";

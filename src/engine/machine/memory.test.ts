@@ -1,35 +1,25 @@
 import { describe, expect, it } from "vitest";
 import { VlRewardError } from "../../errors.ts";
-import { parseConfig } from "../../models/qwen2_5_vl/config.ts";
+import type { Shape } from "../../models/backbone.ts";
 import { activationBytes, memoryBudget, passTokens, planDeviceMemory, planMemory, tokenBudget } from "./memory.ts";
 
 const gigabyte = 1e9;
 const memory = { total: 24 * gigabyte, available: 10 * gigabyte };
 
 /** The shapes of the published 7B. */
-const sevenBillion = parseConfig(
-  {
-    model_type: "qwen2_5_vl",
-    image_token_id: 1,
-    video_token_id: 2,
-    vocab_size: 152_064,
-    hidden_size: 3584,
-    intermediate_size: 18_944,
-    num_hidden_layers: 28,
-    num_attention_heads: 28,
-    num_key_value_heads: 4,
-    rope_scaling: { type: "mrope", mrope_section: [16, 24, 24] },
-    vision_config: {
-      depth: 32,
-      hidden_size: 1280,
-      intermediate_size: 3420,
-      num_heads: 16,
-      out_hidden_size: 3584,
-      fullatt_block_indexes: [1],
-    },
+const sevenBillion: Shape = {
+  decoder: {
+    vocabulary: 152_064,
+    hidden: 3584,
+    intermediate: 18_944,
+    layers: 28,
+    heads: 28,
+    keyValueHeads: 4,
+    headWidth: 128,
+    maxPositions: 128_000,
   },
-  "config.json",
-);
+  vision: { hidden: 1280, intermediate: 3420, patchNumbers: 1176, patchesPerToken: 4 },
+};
 
 describe("memoryBudget", () => {
   it.each([

@@ -1,38 +1,43 @@
 import { expect, test } from "vitest";
-import type { Qwen25VLConfig } from "../../models/qwen2_5_vl/config.ts";
+import type { DecoderShape, Shape, VisionShape } from "../../models/backbone.ts";
 import { threadsFor } from "./thread-count.ts";
 
-type Widths = Partial<Record<"hiddenSize" | "intermediateSize" | "heads" | "keyValueHeads", number>>;
-
-function shaped(text: Widths, vision: Widths = {}): Qwen25VLConfig {
-  return {
-    text: { hiddenSize: 3584, intermediateSize: 18_944, heads: 28, keyValueHeads: 4, ...text },
-    vision: { hiddenSize: 1280, intermediateSize: 3420, spatialMergeSize: 2, ...vision },
-  } as Qwen25VLConfig;
-}
+const shaped = (decoder: Partial<DecoderShape>, vision: Partial<VisionShape> = {}): Shape => ({
+  decoder: {
+    vocabulary: 152_064,
+    hidden: 3584,
+    intermediate: 18_944,
+    layers: 28,
+    heads: 28,
+    keyValueHeads: 4,
+    headWidth: 128,
+    maxPositions: 128_000,
+    ...decoder,
+  },
+  vision: { hidden: 1280, intermediate: 3420, patchNumbers: 1176, patchesPerToken: 4, ...vision },
+});
 
 test.each([
-  ["3B", shaped({ hiddenSize: 2048, intermediateSize: 11_008, heads: 16, keyValueHeads: 2 })],
+  ["3B", shaped({ hidden: 2048, intermediate: 11_008, heads: 16, keyValueHeads: 2 })],
   ["7B", shaped({})],
-  [
-    "32B",
-    shaped({ hiddenSize: 5120, intermediateSize: 27_648, heads: 40, keyValueHeads: 8 }, { intermediateSize: 3456 }),
-  ],
-  [
-    "72B",
-    shaped({ hiddenSize: 8192, intermediateSize: 29_568, heads: 64, keyValueHeads: 8 }, { intermediateSize: 3456 }),
-  ],
-])("the published %s takes all threads", (_, config) => {
-  expect([1, 2, 64].map((available) => threadsFor(config, available))).toEqual([1, 2, 64]);
+  ["32B", shaped({ hidden: 5120, intermediate: 27_648, heads: 40, keyValueHeads: 8 }, { intermediate: 3456 })],
+  ["72B", shaped({ hidden: 8192, intermediate: 29_568, heads: 64, keyValueHeads: 8 }, { intermediate: 3456 })],
+])("the published %s takes all threads", (_, shape) => {
+  expect([1, 2, 64].map((available) => threadsFor(shape, available))).toEqual([1, 2, 64]);
 });
 
 test("a small model takes one", () => {
-  expect(threadsFor(shaped({ hiddenSize: 64, intermediateSize: 160, heads: 4, keyValueHeads: 2 }), 64)).toBe(1);
+  expect(threadsFor(shaped({ hidden: 64, intermediate: 160, heads: 4, keyValueHeads: 2, headWidth: 16 }), 64)).toBe(1);
 });
 
 test.each([
-  ["keys of 24 columns", shaped({ hiddenSize: 3600, heads: 150, keyValueHeads: 1 })],
-  ["a vision tower of 3400 in its MLP", shaped({}, { intermediateSize: 3400 })],
-])("%s: no more than two", (_, config) => {
-  expect([1, 2, 64].map((available) => threadsFor(config, available))).toEqual([1, 2, 2]);
+  ["keys of 24 columns", shaped({ headWidth: 24, heads: 150, keyValueHeads: 1 })],
+  ["a vision tower of 3400 in its MLP", shaped({}, { intermediate: 3400 })],
+])("%s: no more than two", (_, shape) => {
+  expect([1, 2, 64].map((available) => threadsFor(shape, available))).toEqual([1, 2, 2]);
+});
+
+test("a model without a vision tower", () => {
+  const { decoder } = shaped({});
+  expect(threadsFor({ decoder }, 64)).toBe(64);
 });

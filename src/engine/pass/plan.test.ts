@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
-import type { GroupPrompt, Span, Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt, Span, Visual } from "../../models/prompt.ts";
 import { mergeGroups, type Piece, planStreams } from "./plan.ts";
 
 const block = 8;
+const answerTokens = { header: 1, end: 0 };
 
 function span(ids: readonly number[], visuals: readonly number[] = []): Span {
   const none = new Int32Array();
@@ -11,6 +12,8 @@ function span(ids: readonly number[], visuals: readonly number[] = []): Span {
 
 const visual = (key: string): Visual => ({
   key,
+  tokens: 1,
+  patches: 4,
   secondsPerGrid: 0,
   pixels: new Uint8Array(),
   levels: new Float32Array(),
@@ -23,6 +26,7 @@ function group(prefix: number, answers: readonly number[], token = 1): GroupProm
     prefix: span(new Array<number>(prefix).fill(token)),
     branches: answers.map((length, index) => span(Array.from({ length }, () => 100 + index))),
     visuals: [],
+    answerTokens,
   };
 }
 
@@ -54,6 +58,7 @@ test("the same tokens over another picture are another prompt", () => {
     prefix: span([7, 7], [0]),
     branches: [span([1])],
     visuals: [visual(key)],
+    answerTokens,
   });
   expect(mergeGroups([shown("a"), shown("b"), shown("a")])).toHaveLength(2);
 });

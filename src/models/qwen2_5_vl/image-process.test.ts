@@ -3,16 +3,17 @@ import { describe, expect, test } from "vitest";
 import expected from "../../../test/fixtures/resize/expected.json" with { type: "json" };
 import { noise } from "../../../test/fixtures/resize/noise.ts";
 import { type PartSize, prepareImage } from "./image-process.ts";
-import { defaultMaxPixels, defaultMinPixels } from "./smart-resize.ts";
+import { defaultLimits } from "./smart-resize.ts";
 
-const defaults = { minPixels: defaultMinPixels, maxPixels: defaultMaxPixels };
+const factor = 28;
+const defaults = { ...defaultLimits(factor), factor };
 
 describe("pictures are those inside the reference's patches", () => {
   test.each(expected.prepared.filter((prepared) => "sha256" in prepared))(
     "$from with $part, processor $processor",
     ({ from, part, processor, to, sha256 }) => {
       const [width = 0, height = 0] = from;
-      const limits = { minPixels: processor.min_pixels, maxPixels: processor.max_pixels };
+      const limits = { minPixels: processor.min_pixels, maxPixels: processor.max_pixels, factor };
       const image = prepareImage(noise(width, height, 1), partSize(part), defaults, limits);
       expect([image.width, image.height]).toEqual(to);
       expect(createHash("sha256").update(image.data).digest("hex")).toBe(sha256);

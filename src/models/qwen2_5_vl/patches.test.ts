@@ -12,6 +12,7 @@ import type { PreprocessorConfig } from "./preprocessor-config.ts";
 const { image_mean: mean, image_std: std, rescale_factor: rescaleFactor } = defaults.preprocessor;
 const triple = ([a = 0, b = 0, c = 0]: number[]): [number, number, number] => [a, b, c];
 const config: PreprocessorConfig = {
+  factor: 28,
   minPixels: 3136,
   maxPixels: 1_003_520,
   patchSize: 14,

@@ -5,9 +5,20 @@ import plans from "../../../test/fixtures/video/plans.json" with { type: "json" 
 import prepared from "../../../test/fixtures/video/prepared.json" with { type: "json" };
 import type { VideoPart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
-import { planVideo, prepareVideo, type VideoOptions } from "./video-process.ts";
+import { openVideoPart, type PreparedVideo, planVideo, type VideoOptions } from "./video-process.ts";
 
 const baseFolder = fileURLToPath(new URL("../../../test/fixtures/video/", import.meta.url));
+
+const factor = 28;
+
+async function prepareVideo(part: VideoPart, limits: { minPixels: number; maxPixels: number }): Promise<PreparedVideo> {
+  const video = await openVideoPart(part, { ...limits, factor }, { baseFolder });
+  try {
+    return await video.read();
+  } finally {
+    await video.close();
+  }
+}
 
 /** The reference's spelling of options, to ours. */
 function camelCase(options: object): VideoOptions {
@@ -24,7 +35,7 @@ describe("a plan is what fetch_video does", () => {
   test.each(plans.map((plan) => [JSON.stringify([plan.video, plan.options]), plan] as const))("%s", (_, recorded) => {
     const [frames, fps, height, width] = recorded.video as Video;
     const options = camelCase(recorded.options);
-    const plan = () => planVideo(frames, fps, height, width, options);
+    const plan = () => planVideo(frames, fps, height, width, options, factor);
     const above = (low: number | undefined, high: number | undefined) =>
       (low ?? 0) > (high ?? Number.POSITIVE_INFINITY);
     const deliberate =
@@ -50,18 +61,20 @@ describe("options that contradict each other are refused", () => {
     ["media_no_frames", "from 5 s to 4 s has 0 frames", { videoStart: 5 }],
     ["media_no_frames", "from 0 s to 0.01 s has 1 frame", { videoEnd: 0.01 }],
   ])("%s: %s", (code, message, options) => {
-    expect(() => planVideo(100, 25, 76, 104, options)).toThrow(
+    expect(() => planVideo(100, 25, 76, 104, options, factor)).toThrow(
       expect.objectContaining({ code, message: expect.stringContaining(message) as string }) as Error,
     );
   });
 
   test("one frame is no video", () => {
-    expect(() => planVideo(1, 25, 76, 104, {})).toThrow(expect.objectContaining({ code: "media_no_frames" }) as Error);
+    expect(() => planVideo(1, 25, 76, 104, {}, factor)).toThrow(
+      expect.objectContaining({ code: "media_no_frames" }) as Error,
+    );
   });
 
   test("an empty list of frames", async () => {
     const part: VideoPart = { type: "video", video: [] };
-    await expect(prepareVideo(part, { minPixels: 0, maxPixels: 1e9 }, { baseFolder })).rejects.toMatchObject({
+    await expect(prepareVideo(part, { minPixels: 0, maxPixels: 1e9 })).rejects.toMatchObject({
       code: "media_no_frames",
     });
   });
@@ -74,7 +87,7 @@ describe("frames are those that fetch_video and the image processor make", () =>
   test.each(prepared.map((video) => [JSON.stringify(video.part), video] as const))("%s", async (_, expected) => {
     const [minPixels = 0, maxPixels = 0] = expected.limits;
     const part = { type: "video", ...camelCase(expected.part) } as VideoPart;
-    const { frames, secondsPerGrid } = await prepareVideo(part, { minPixels, maxPixels }, { baseFolder });
+    const { frames, secondsPerGrid } = await prepareVideo(part, { minPixels, maxPixels });
     expect(secondsPerGrid).toBe(expected.secondsPerGrid);
     expect([frames.length, frames[0]?.height, frames[0]?.width, 3]).toEqual(expected.shape);
     for (const frame of frames) expect(frame.data).toHaveLength(frame.width * frame.height * 3);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import golden from "../../../test/fixtures/model/windows.json" with { type: "json" };
+import type { Grid } from "../prompt.ts";
 import { parseConfig } from "./config.ts";
-import { type Grid, planWindows, visualTokens } from "./window-plan.ts";
+import { planWindows, visualTokens } from "./window-plan.ts";
 
 const { vision } = parseConfig(
   {

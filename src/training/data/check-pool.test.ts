@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { LengthCounter } from "../../models/qwen2_5_vl/length.ts";
+import { familyOf } from "../../models/families.ts";
 import { checkFile } from "./file-check.ts";
 
 const root = path.join(import.meta.dirname, "../../..");
@@ -46,7 +46,7 @@ test("threads find what one thread finds, in the file's order", async () => {
   writeFileSync(file, records.map((record) => JSON.stringify(record)).join("\n"));
 
   const here = await checkFile(file, {
-    counter: await LengthCounter.load(path.join(parity, "plain"), {}),
+    counter: await familyOf(path.join(parity, "plain")).loadProcessor({ limits: {} }),
     ...options(100),
   });
   const { bad, tooLong, usable } = here.report;

@@ -2,12 +2,12 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { LengthCounter } from "../../models/qwen2_5_vl/length.ts";
+import { familyOf } from "../../models/families.ts";
 import { assertTrainable, type CheckedFile, type CheckOptions, checkFile, holdOut } from "./file-check.ts";
 import { FileSource } from "./file-source.ts";
 
 const parity = path.join(import.meta.dirname, "../../../test/fixtures/parity");
-const counter = await LengthCounter.load(path.join(parity, "plain"), {});
+const counter = await familyOf(path.join(parity, "plain")).loadProcessor({ limits: {} });
 
 let folder: string;
 beforeEach(() => {

@@ -5,12 +5,12 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { wholeConversation } from "../../../test/conversation.ts";
+import { plainReward, wholeConversation } from "../../../test/conversation.ts";
 import { readSafetensorsHeader } from "../../checkpoint/safetensors.ts";
 import { type TensorSource, tensorSource, writeSafetensors } from "../../checkpoint/save.ts";
 import { readRecord } from "../../data/record.ts";
-import { patchify } from "../../models/qwen2_5_vl/patches.ts";
-import { Processor } from "../../models/qwen2_5_vl/processor.ts";
+import { familyOf } from "../../models/families.ts";
+import type { Processor } from "../../models/processor.ts";
 import { RewardModel } from "../../models/reward-model.ts";
 import { placement } from "../../nn/index.ts";
 import { liveTensors, noGrad, scope, tensorFrom } from "../../torch/index.ts";
@@ -39,7 +39,7 @@ let processor: Processor;
 let before: ReturnType<typeof liveTensors>;
 beforeAll(async () => {
   const config = RewardModel.load(tiny, owned());
-  processor = await Processor.load(tiny, config.config, {});
+  processor = await familyOf(tiny).loadProcessor({ limits: {} });
   config.dispose();
 });
 beforeEach(() => {
@@ -64,15 +64,8 @@ async function rewardsOf(scored: RewardModel): Promise<Map<string, number>> {
     const group = await processor.prepare(messages.slice(0, -1), messages.slice(-1), { baseFolder: parity });
     const [branch] = group.branches;
     if (!branch) throw new Error("no branch");
-    const { sequence, visuals } = wholeConversation(group, branch);
-    const reward = noGrad(() =>
-      scope(() => {
-        const patches = () => patchify(visuals, scored.config.vision, "cpu");
-        const grids = visuals.map(({ grid }) => grid);
-        const features = visuals.length > 0 ? scored.backbone.visual.forward(patches(), grids) : undefined;
-        return scored.reward(sequence, features).toFloat32Array()[0] ?? Number.NaN;
-      }),
-    );
+    const conversation = wholeConversation(group, branch);
+    const reward = noGrad(() => scope(() => plainReward(scored, conversation).toFloat32Array()[0] ?? Number.NaN));
     rewards.set(String(read.id), reward);
   }
   return rewards;

@@ -1,13 +1,15 @@
 import { describe, expect, test } from "vitest";
-import type { GroupPrompt, Span, Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt, Span, Visual } from "../../models/prompt.ts";
 import { type Conversation, layOutTrees, treeKey } from "./token-tree.ts";
 
-const sizeOf = ({ grid }: Visual): number => (grid.t * grid.h * grid.w) / 4;
 const placeholder = 99;
+const answerTokens = { header: 1, end: 0 };
 
 function picture(key: string, h: number, w: number): Visual {
   return {
     key,
+    tokens: (h * w) / 4,
+    patches: h * w,
     secondsPerGrid: 0,
     grid: { t: 1, h, w },
     pixels: new Uint8Array(),
@@ -26,7 +28,7 @@ function span(parts: readonly (number | Visual)[], first: number, visuals: Visua
       continue;
     }
     used.push(visuals.push(part) - 1);
-    for (let token = 0; token < sizeOf(part); token++) {
+    for (let token = 0; token < part.tokens; token++) {
       places.push(ids.length);
       ids.push(placeholder);
     }
@@ -43,7 +45,12 @@ function span(parts: readonly (number | Visual)[], first: number, visuals: Visua
 function prompt(prefix: readonly (number | Visual)[], branches: readonly (readonly number[])[]): GroupPrompt {
   const visuals: Visual[] = [];
   const before = span(prefix, 0, visuals);
-  return { prefix: before, branches: branches.map((ids) => span(ids, before.ids.length, visuals)), visuals };
+  return {
+    prefix: before,
+    branches: branches.map((ids) => span(ids, before.ids.length, visuals)),
+    visuals,
+    answerTokens,
+  };
 }
 
 const conversationsOf = (prompts: readonly GroupPrompt[]): Conversation[] =>
@@ -77,7 +84,7 @@ describe("a tree", () => {
     prompt([1, shapes], [[5, 6, 7, 8, 8]]),
   ];
   const conversations = conversationsOf(about);
-  const tree = layOutTrees([conversations], sizeOf);
+  const tree = layOutTrees([conversations]);
 
   test("holds every conversation's tokens and positions, in their order", () => {
     for (const [index, conversation] of conversations.entries()) {
@@ -118,10 +125,7 @@ describe("a tree", () => {
 test("another picture, and equal tokens behind it, are another tree's", () => {
   const [first, second] = [prompt([1, shapes, 5], [[7]]), prompt([1, chart, 5], [[7]])];
   expect(treeKey(first)).not.toBe(treeKey(second));
-  const { trees, rows, visuals, visualPlaces } = layOutTrees(
-    [conversationsOf([first]), conversationsOf([second])],
-    sizeOf,
-  );
+  const { trees, rows, visuals, visualPlaces } = layOutTrees([conversationsOf([first]), conversationsOf([second])]);
   expect(trees.length).toBe(2);
   expect([...(rows[1] ?? [])]).toEqual([7, 8, 9, 10, 11]);
   expect(visuals).toEqual([shapes, chart]);
@@ -130,7 +134,7 @@ test("another picture, and equal tokens behind it, are another tree's", () => {
 
 test("placeholders of two pictures are not taken for each other", () => {
   const conversations = conversationsOf([prompt([1, shapes, chart], [[2]]), prompt([1, shapes, shapes], [[2]])]);
-  const { ids, visuals } = layOutTrees([conversations], sizeOf);
+  const { ids, visuals } = layOutTrees([conversations]);
   expect(visuals).toEqual([shapes, chart, shapes]);
   expect(ids.length).toBe(1 + 4 + (2 + 1) + (4 + 1));
 });

@@ -1,4 +1,6 @@
+import path from "node:path";
 import { expect, test } from "vitest";
+import { familyOf } from "../../models/families.ts";
 import { Parameter } from "../../nn/index.ts";
 import { trainedParameters, trainedVision } from "./trainable.ts";
 
@@ -14,9 +16,11 @@ const names = [
   "head.weight",
   "head.bias",
 ];
+const backbone = familyOf(path.join(import.meta.dirname, "../../../test/fixtures/parity/plain")).createBackbone();
 const chosen = (train: readonly string[], lora = false, more: readonly string[] = []): string[] => [
   ...trainedParameters(
     [...names, ...more].map((name) => [name, new Parameter([1])] as const),
+    backbone,
     train,
     lora,
   ).keys(),
@@ -44,7 +48,7 @@ test("low-rank updates are trained, in place of the decoder's and the vision tow
 });
 
 test("what can be kept of the vision tower follows from its lowest trained weight", () => {
-  expect(trainedVision(chosen(["decoder", "head"]))).toBe("nothing");
-  expect(trainedVision(chosen(["merger", "decoder"]))).toBe("merger");
-  expect(trainedVision(chosen(["visual.blocks.0", "merger"]))).toBe("tower");
+  expect(trainedVision(chosen(["decoder", "head"]), backbone)).toBe("nothing");
+  expect(trainedVision(chosen(["merger", "decoder"]), backbone)).toBe("merger");
+  expect(trainedVision(chosen(["visual.blocks.0", "merger"]), backbone)).toBe("tower");
 });

@@ -5,9 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { FeatureStore } from "../../engine/pass/feature-store.ts";
-import { readJson } from "../../files/json.ts";
-import { parseConfig } from "../../models/qwen2_5_vl/config.ts";
-import { Processor, type Visual } from "../../models/qwen2_5_vl/processor.ts";
+import type { Visual } from "../../models/prompt.ts";
 import { RewardModel } from "../../models/reward-model.ts";
 import { placement, runLayers } from "../../nn/index.ts";
 import { liveTensors, scope } from "../../torch/index.ts";
@@ -22,8 +20,7 @@ afterAll(() => {
   rmSync(store, { recursive: true });
 });
 
-const file = path.join(folder, "config.json");
-const processor = await Processor.load(folder, parseConfig(readJson(file), file), {});
+const processor = await model.family.loadProcessor({ limits: {} });
 const pictures = await Promise.all(
   ["odd.jpg", "wide.png", "tiny.png"].map(async (image): Promise<Visual> => {
     const content = [{ type: "image", image: path.join("media", image) }] as const;
@@ -36,13 +33,15 @@ const pictures = await Promise.all(
 function features(cacheBytes: number, trained: TrainedVision, folder?: string): VisionFeatures {
   const context = { weights: "these", dtype: "float32", arithmetic: trained } as const;
   const disk = folder === undefined ? {} : { store: new FeatureStore(folder, context) };
-  return new VisionFeatures(model, { trained, patchBudget: 4096, cacheBytes, ...disk });
+  const { vision } = model.backbone;
+  if (!vision) throw new Error("expected a vision tower");
+  return new VisionFeatures(vision, "cpu", { trained, patchBudget: 4096, cacheBytes, ...disk });
 }
 
 /** Three passes over different pictures, as steps make them -> the features of each. */
 function passes(vision: VisionFeatures): number[][] {
   const seen = [pictures, pictures.slice(1), [...pictures].reverse()].map((visuals) => {
-    const values = scope(() => [...vision.of(visuals, runLayers).toFloat32Array()]);
+    const values = scope(() => vision.of(visuals, runLayers).tensors.flatMap((tensor) => [...tensor.toFloat32Array()]));
     vision.settle();
     return values;
   });

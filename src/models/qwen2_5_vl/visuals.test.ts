@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ImagePart, Message } from "../../conversation.ts";
-import { readJson } from "../../files/json.ts";
 import { setTracer } from "../../torch/index.ts";
-import { parseConfig } from "./config.ts";
-import { type GroupPrompt, type PictureCache, Processor, type Visual } from "./processor.ts";
+import { familyOf } from "../families.ts";
+import type { PictureCache, Processor } from "../processor.ts";
+import type { GroupPrompt, Visual } from "../prompt.ts";
 
 const fixtures = path.join(import.meta.dirname, "../../../test/fixtures/parity");
 const media = path.join(fixtures, "media");
@@ -18,10 +18,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-async function load(known?: PictureCache): Promise<Processor> {
-  const config = parseConfig(readJson(path.join(folder, "config.json")), "config.json");
-  return Processor.load(folder, config, {}, known);
-}
+const load = (known?: PictureCache): Promise<Processor> =>
+  familyOf(folder).loadProcessor({ limits: {}, ...(known && { known }) });
 
 function prepare(processor: Processor, message: Message): Promise<GroupPrompt> {
   return processor.prepare([message], [{ role: "assistant", content: "Yes." }], { baseFolder: media });

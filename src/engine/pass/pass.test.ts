@@ -2,14 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { wholeConversation } from "../../../test/conversation.ts";
+import { plainReward, wholeConversation } from "../../../test/conversation.ts";
 import type { Message, Part } from "../../conversation.ts";
-import { patchify } from "../../models/qwen2_5_vl/patches.ts";
-import { type GroupPrompt, Processor, type Span } from "../../models/qwen2_5_vl/processor.ts";
+import type { GroupPrompt, Span } from "../../models/prompt.ts";
 import { RewardModel } from "../../models/reward-model.ts";
 import { placement } from "../../nn/index.ts";
 import { liveTensors, noGrad, scope, setThreadCount, threadCount } from "../../torch/index.ts";
-import { Scorer, type ScorerOptions } from "./scorer.ts";
+import { type ComputeOptions, PassRunner } from "./pass.ts";
 
 const fixtures = path.join(import.meta.dirname, "../../../test/fixtures/parity");
 
@@ -44,15 +43,8 @@ function randomGroup(random: (below: number) => number): { prefix: Message[]; br
 
 /** The reference's way: every conversation by itself, all its tokens through every layer. */
 function plainScore(model: RewardModel, group: GroupPrompt, branch: Span): number {
-  const { sequence, visuals } = wholeConversation(group, branch);
-  const [score = Number.NaN] = noGrad(() =>
-    scope(() => {
-      const grids = visuals.map(({ grid }) => grid);
-      const patches = visuals.length > 0 ? patchify(visuals, model.config.vision, "cpu") : undefined;
-      const features = patches && model.backbone.visual.forward(patches, grids);
-      return model.reward(sequence, features).toFloat32Array();
-    }),
-  );
+  const conversation = wholeConversation(group, branch);
+  const [score = Number.NaN] = noGrad(() => scope(() => plainReward(model, conversation).toFloat32Array()));
   return score;
 }
 
@@ -62,8 +54,8 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
   let model: RewardModel;
 
   /** All groups in one call, with a scorer of its own. */
-  function scored(options: Partial<ScorerOptions>, order = groups): number[][] {
-    const scorer = Scorer.load({ folder, dtype: "float32", device: "cpu", ...options });
+  function scored(options: Partial<ComputeOptions>, order = groups): number[][] {
+    const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu", ...options });
     try {
       return scorer.score(order);
     } finally {
@@ -73,7 +65,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
 
   beforeAll(async () => {
     model = RewardModel.load(folder, placement("cpu", "float32", "mapped"));
-    const processor = await Processor.load(folder, model.config, {});
+    const processor = await model.family.loadProcessor({ limits: {} });
     const random = randomFrom(shape.length);
     for (let i = 0; i < 24; i++) {
       const { prefix, branches } = randomGroup(random);
@@ -114,7 +106,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     });
 
     test("alone: each answer in a call and a group of its own, nothing cached", () => {
-      const scorer = Scorer.load({
+      const scorer = PassRunner.load({
         folder,
         dtype: "float32",
         device: "cpu",
@@ -145,7 +137,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     test("from warm caches, small ones too", () => {
       for (const bytes of [2 ** 30, 2 ** 18]) {
         const options = { featureCacheBytes: bytes, prefixCacheBytes: bytes };
-        const scorer = Scorer.load({ folder, dtype: "float32", device: "cpu", ...options });
+        const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu", ...options });
         scorer.score(groups);
         const { prefixes, features } = scorer.stats;
         expect(scorer.score(groups)).toEqual(reference);
@@ -160,7 +152,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       const featureFolder = mkdtempSync(path.join(tmpdir(), "features-"));
       try {
         expect(scored({ featureFolder })).toEqual(reference);
-        const scorer = Scorer.load({ folder, dtype: "float32", device: "cpu", featureFolder });
+        const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu", featureFolder });
         expect(scorer.score(groups)).toEqual(reference);
         expect(scorer.stats.stored).toMatchObject({ misses: 0, damaged: 0, failures: 0 });
         scorer.dispose();
@@ -172,7 +164,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     // More would change them where a layer has 24 columns, as "grouped" has: threads.ts keeps such models to two.
     test.each(shape === "plain" ? [1, 2, 3, 4, 8, 16] : [1, 2])("on %i threads", (threads) => {
       const before = threadCount();
-      const scorer = Scorer.load({ folder, dtype: "float32", device: "cpu" });
+      const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
       setThreadCount(threads); // after loading, which takes one thread for small layers
       try {
         expect(scorer.score(groups)).toEqual(reference);
@@ -189,7 +181,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
   });
 
   test("a prompt's pictures and tokens are computed once for all its answers", () => {
-    const scorer = Scorer.load({ folder, dtype: "float32", device: "cpu" });
+    const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
     scorer.score(groups);
     const prompts = new Set(
       groups.map(({ prefix, visuals }) => prefix.ids.join() + visuals.map(({ key }) => key).join()),
@@ -204,7 +196,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     const long = groups.find(({ prefix }) => prefix.ids.length > 1100) as GroupPrompt;
     const ids = long.prefix.ids.slice();
     ids[1050] = 1_000_000; // no such token: the second of two chunks fails
-    const scorer = Scorer.load({ folder, dtype: "float32", device: "cpu", tokenBudget: 1024 });
+    const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu", tokenBudget: 1024 });
     const broken = { ...long, prefix: { ...long.prefix, ids } };
     for (let attempt = 0; attempt < 2; attempt++) {
       expect(() => scorer.score([broken])).toThrow(/embedding/);
@@ -223,7 +215,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     const single = groups.flatMap((group) => group.branches.map((branch) => ({ ...group, branches: [branch] })));
     const short = single.filter(({ branches }) => branches.every(({ ids }) => ids.length < 16)).slice(0, 1);
     expect(short).toHaveLength(1);
-    const scorer = Scorer.load({ folder, dtype: "float32", device: "cpu" });
+    const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
     scorer.score(short);
     const { handles } = liveTensors();
     scorer.score(short);

@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { readSafetensorsHeader } from "../../checkpoint/safetensors.ts";
-import type { Message, Part } from "../../conversation.ts";
-import { readRecord } from "../../data/record.ts";
-import { LengthCounter } from "./length.ts";
+import { readSafetensorsHeader } from "../checkpoint/safetensors.ts";
+import type { Message, Part } from "../conversation.ts";
+import { readRecord } from "../data/record.ts";
+import { familyOf } from "./families.ts";
 
-const fixtures = path.join(import.meta.dirname, "../../../test/fixtures/parity");
-const counter = await LengthCounter.load(path.join(fixtures, "plain"), {});
+const fixtures = path.join(import.meta.dirname, "../../test/fixtures/parity");
+const counter = await familyOf(path.join(fixtures, "plain")).loadProcessor({ limits: {} });
 
 /** What the reference's processor made of each case: input_ids as dump.py wrote them. */
 const referenceFile = path.join(fixtures, "plain.expected.safetensors");
