@@ -5,11 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { localPolicy, type MediaLimits, type MediaPolicy } from "./policy.ts";
 import { openMedia, readMedia } from "./source.ts";
 
 const content = Buffer.from([0x89, 0x50, 0x00, 0xff, 0x2b, 0x20]);
 const fileName = "été 100% #1.bin";
 let baseFolder: string;
+const limitedTo = (limits: Partial<MediaLimits>): MediaPolicy => ({
+  ...localPolicy,
+  limits: { ...localPolicy.limits, ...limits },
+});
 
 beforeAll(() => {
   baseFolder = mkdtempSync(join(tmpdir(), "media-source-"));
@@ -55,7 +60,7 @@ describe("files", () => {
   });
 
   test("larger than the limit are opened, but not read into memory", async () => {
-    const options = { baseFolder, limits: { maxBytes: 5 } };
+    const options = { baseFolder, policy: limitedTo({ maxBytes: 5 }) };
     expect(await openMedia(fileName, options)).toMatchObject({ kind: "file" });
     await expect(readMedia(fileName, options)).rejects.toMatchObject({
       code: "media_too_large",
@@ -81,9 +86,9 @@ describe("data URLs", () => {
       code: "media_damaged",
     });
     await expect(readMedia("data:image/png;base64", { baseFolder })).rejects.toMatchObject({ code: "media_damaged" });
-    const limits = { maxBytes: 10 };
+    const policy = limitedTo({ maxBytes: 10 });
     for (const data of ["01234567890", "x".repeat(1000)]) {
-      await expect(readMedia(`data:,${data}`, { baseFolder, limits })).rejects.toMatchObject({
+      await expect(readMedia(`data:,${data}`, { baseFolder, policy })).rejects.toMatchObject({
         code: "media_too_large",
       });
     }
@@ -123,7 +128,7 @@ describe("addresses", () => {
       response.writeHead(302, { location: request.url === "/file" ? "file:///etc/hosts" : "/loop" }).end();
     });
     await expect(
-      readMedia(`${server.address}/loop`, { baseFolder, limits: { maxRedirects: 3 } }),
+      readMedia(`${server.address}/loop`, { baseFolder, policy: limitedTo({ maxRedirects: 3 }) }),
     ).rejects.toMatchObject({
       code: "media_fetch_failed",
       message: expect.stringContaining("redirects more than 3 times"),
@@ -144,9 +149,9 @@ describe("addresses", () => {
       if (request.url === "/announced") response.writeHead(200, { "content-length": 10_000_000 }).write("x");
       else sendForever(response);
     });
-    const limits = { maxBytes: 100_000 };
+    const policy = limitedTo({ maxBytes: 100_000 });
     for (const path of ["announced", "endless"]) {
-      await expect(readMedia(`${server.address}/${path}`, { baseFolder, limits })).rejects.toMatchObject({
+      await expect(readMedia(`${server.address}/${path}`, { baseFolder, policy })).rejects.toMatchObject({
         code: "media_too_large",
         message: expect.stringContaining("the limit is 100000 bytes"),
       });
@@ -161,7 +166,7 @@ describe("addresses", () => {
     });
     for (const path of ["silent", "slow"]) {
       await expect(
-        readMedia(`${server.address}/${path}`, { baseFolder, limits: { timeoutMs: 150 } }),
+        readMedia(`${server.address}/${path}`, { baseFolder, policy: limitedTo({ fetchSeconds: 0.15 }) }),
       ).rejects.toMatchObject({ code: "media_fetch_failed", message: expect.stringContaining("within 0.15 s") });
     }
     await expect(readMedia(`${server.address}/broken`, { baseFolder })).rejects.toMatchObject({

@@ -8,6 +8,7 @@ import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { writeTextDurably, writing } from "../files/durable-file.ts";
 import { readJson } from "../files/json.ts";
+import type { MediaPolicy } from "../media/policy.ts";
 import { parseConfig } from "../models/qwen2_5_vl/config.ts";
 import type { Device } from "../torch/index.ts";
 import { type TrainConfig, trainConfigText } from "./config/config.ts";
@@ -49,6 +50,8 @@ export interface RunOptions {
   readonly config: TrainConfig;
   /** The checkpoint that `config.model` names. */
   readonly modelFolder: string;
+  /** What records may have read. */
+  readonly media: MediaPolicy;
   readonly device: Device;
   readonly resume: boolean;
   /** Whether to stop once the data is checked. */
@@ -67,12 +70,13 @@ export interface RunResult {
 
 /** Rejects with the codes of data, model and files that cannot be used, and as Trainer.run does. */
 export async function runTraining(options: RunOptions): Promise<RunResult> {
-  const { config, modelFolder, emit, signal } = options;
+  const { config, modelFolder, media, emit, signal } = options;
   assertExportTarget(modelFolder, config.output);
   assertFresh(config, options.resume);
   const configFile = path.join(modelFolder, "config.json");
   const data = await openRunData(config, {
     modelFolder,
+    media,
     longest: parseConfig(readJson(configFile), configFile).text.maxPositions,
     signal,
     onProgress: (progress) => emit({ kind: "checking", progress }),

@@ -18,7 +18,7 @@ import { DeviceLoad } from "./device-load.ts";
 import type { FromPrepare, PrepareTask, Prompt, ToPrepare } from "./messages.ts";
 import { traceThread } from "./trace-file.ts";
 
-const { folder, pixelLimits, pictureBytes, trace: target, prompts, load: shared }: PrepareTask = workerData;
+const { folder, pixelLimits, media, pictureBytes, trace: target, prompts, load: shared }: PrepareTask = workerData;
 const load = new DeviceLoad(shared);
 const pictures = new ByteCache<Visual>(pictureBytes, () => {});
 const trace = traceThread(target, "prepare");
@@ -44,7 +44,7 @@ async function prepare(processor: Processor, id: number, { prefix, branches, bas
   underWay.set(id, stop);
   try {
     const work = () =>
-      traced("prepare", () => processor.prepare(prefix, branches, { baseFolder, signal: stop.signal }));
+      traced("prepare", () => processor.prepare(prefix, branches, { baseFolder, signal: stop.signal, policy: media }));
     const prompt = await (trace ? trace.inLane(work) : work());
     stop.signal.throwIfAborted();
     trace?.flush();

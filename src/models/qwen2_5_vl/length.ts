@@ -5,6 +5,7 @@
 
 import type { ImagePart, Message, PixelLimits, VideoPart } from "../../conversation.ts";
 import { mediaName } from "../../media/name.ts";
+import { assertMediaAllowed, localPolicy } from "../../media/policy.ts";
 import { isRemote, type OpenOptions, openMedia } from "../../media/source.ts";
 import { ChatTemplate } from "../../tokenizer/chat-template.ts";
 import { tokenizeConversation } from "../../tokenizer/conversation.ts";
@@ -49,7 +50,9 @@ export class LengthCounter {
   /** Looks at each picture and video once. Rejects as `Processor.prepare` does for those whose beginning is damaged. */
   async measure(messages: readonly Message[], options: OpenOptions): Promise<VisualTokens> {
     const tokens = new Map<ImagePart | VideoPart, number | undefined>();
-    for (const part of mediaParts(messages)) {
+    const parts = mediaParts(messages);
+    assertMediaAllowed(parts, options.policy ?? localPolicy);
+    for (const part of parts) {
       tokens.set(part, part.type === "image" ? await this.#image(part, options) : await this.#video(part, options));
     }
     return tokens;
@@ -83,7 +86,11 @@ export class LengthCounter {
   async #image(part: ImagePart, options: OpenOptions): Promise<number | undefined> {
     if (isRemote(part.image)) return undefined;
     const { readImageSize } = await import("../../media/image-size.ts");
-    const size = await readImageSize(await openMedia(part.image, options), mediaName(part.image));
+    const size = await readImageSize(
+      await openMedia(part.image, options),
+      mediaName(part.image),
+      options.policy?.limits.maxPixels,
+    );
     return this.#tokensOf(imageSizes(size, part, this.#limits, this.#pictures).prepared, 1);
   }
 

@@ -8,6 +8,7 @@ import type { ImagePart, Message, PixelLimits, VideoPart } from "../../conversat
 import { VlRewardError } from "../../errors.ts";
 import type { RgbImage } from "../../media/image.ts";
 import { mediaName } from "../../media/name.ts";
+import { assertMediaAllowed, localPolicy, type MediaPolicy } from "../../media/policy.ts";
 import { readMedia } from "../../media/source.ts";
 import { ChatTemplate } from "../../tokenizer/chat-template.ts";
 import { tokenizeConversation } from "../../tokenizer/conversation.ts";
@@ -60,6 +61,8 @@ export interface PrepareOptions {
   /** What relative paths are relative to. */
   readonly baseFolder: string;
   readonly signal?: AbortSignal;
+  /** What may be read; default `localPolicy`. */
+  readonly policy?: MediaPolicy;
 }
 
 export class Processor {
@@ -128,6 +131,7 @@ export class Processor {
     options: PrepareOptions,
   ): Promise<GroupPrompt> {
     const parts = [...new Set(mediaParts([...prefix, ...branches]))];
+    assertMediaAllowed(parts, options.policy ?? localPolicy);
     const visuals: Visual[] = [];
     for (const part of parts) visuals.push(await traced("media", () => this.#readVisual(part, options)));
     const conversations = branches.map((branch) => {
@@ -209,7 +213,7 @@ export class Processor {
     const known = this.#known?.get(key);
     if (known) return known;
     const { decodeImage } = await import("../../media/image.ts");
-    const image = await traced("decode", () => decodeImage(bytes, name), [name]);
+    const image = await traced("decode", () => decodeImage(bytes, name, options.policy?.limits.maxPixels), [name]);
     const resized = traced("resize", () => prepareImage(image, part, this.#limits, this.#pictures), [name]);
     const visual = visualOf([resized], 0, this.#pictures);
     this.#known?.set(key, visual, visual.pixels.byteLength + visual.levels.byteLength);

@@ -96,7 +96,7 @@ export async function measureVideo(
 ): Promise<Size & { readonly frames: number }> {
   const { video } = part;
   if (typeof video !== "string") return measureFrameList(video, part, processor, options);
-  const reader = await openVideo(await openMedia(video, options), video);
+  const reader = await openVideo(await openMedia(video, options), video, options.policy?.limits.maxPixels);
   try {
     const plan = planVideo(reader.frameCount, reader.averageFps, reader.height, reader.width, part);
     const size = smartResize(plan.height, plan.width, { ...processor, factor: imageFactor });
@@ -115,7 +115,7 @@ async function measureFrameList(
   checkOptions(part);
   let size: Size | undefined; // the first frame's
   for (const source of list) {
-    const image = await readImageSize(await openMedia(source, options), source);
+    const image = await readImageSize(await openMedia(source, options), source, options.policy?.limits.maxPixels);
     const { fetched } = imageSizes(image, part, pictureLimits, noLimits);
     size ??= smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor });
   }
@@ -131,7 +131,7 @@ async function prepareVideoFile(
 ): Promise<PreparedVideo> {
   const name = mediaName(video);
   const source = await traced("fetch", () => openMedia(video, options), [name]);
-  const reader = await openVideo(source, video);
+  const reader = await openVideo(source, video, options.policy?.limits.maxPixels);
   try {
     const plan = planVideo(reader.frameCount, reader.averageFps, reader.height, reader.width, part);
     const final = smartResize(plan.height, plan.width, { ...processor, factor: imageFactor });
@@ -168,7 +168,7 @@ async function prepareFrameList(
   for (const source of list) {
     const name = mediaName(source);
     const bytes = await traced("fetch", () => readMedia(source, options), [name]);
-    const image = await traced("decode", () => decodeImage(bytes, source), [name]);
+    const image = await traced("decode", () => decodeImage(bytes, source, options.policy?.limits.maxPixels), [name]);
     const resize = (): RgbImage => {
       const fetched = prepareImage(image, part, pictureLimits, noLimits);
       size ??= smartResize(fetched.height, fetched.width, { ...processor, factor: imageFactor });

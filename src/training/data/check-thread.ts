@@ -9,7 +9,7 @@ import { toWire } from "../../tasks/wire-error.ts";
 import type { CheckRequest, CheckTask, FromCheck } from "./check-pool.ts";
 import { checkPreference } from "./record-check.ts";
 
-const { folder, limits }: CheckTask = workerData;
+const { folder, limits, media }: CheckTask = workerData;
 
 try {
   const counter = await LengthCounter.load(folder, limits);
@@ -20,7 +20,11 @@ try {
 
 async function check(counter: LengthCounter, { id, preference, baseFolder, rule }: CheckRequest): Promise<void> {
   try {
-    tell({ kind: "checked", id, outcome: await checkPreference(preference, counter, rule, { baseFolder }) });
+    tell({
+      kind: "checked",
+      id,
+      outcome: await checkPreference(preference, counter, rule, { baseFolder, policy: media }),
+    });
   } catch (error) {
     tell({ kind: "broken", error: toWire(error) });
   }
