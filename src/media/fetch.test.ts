@@ -149,3 +149,14 @@ test("an answer that is compressed all the same is refused", async () => {
     message: expect.stringContaining("compressed (gzip)"),
   });
 });
+
+test("an upgrade to another protocol is no answer, and nothing waits for one", async () => {
+  await using server = await serve((request) => {
+    const { socket } = request;
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n");
+  });
+  await expect(fetchBytes(server.address, localPolicy)).rejects.toMatchObject({
+    code: "media_fetch_failed",
+    message: expect.stringContaining("the connection broke off"),
+  });
+});

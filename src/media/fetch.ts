@@ -92,6 +92,7 @@ async function ask(url: URL, signal: AbortSignal, guard: Guard | undefined): Pro
     const request = url.protocol === "https:" ? requestHttps(url, options) : requestHttp(url, options);
     request.once("response", resolve);
     request.on("error", reject);
+    request.once("close", () => reject(new Error("the connection broke off"))); // all that an upgrade comes to
     request.end();
   });
 }
