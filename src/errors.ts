@@ -14,6 +14,7 @@ export const errorCodes = {
   no_assistant_turn: "nothing to score: the last turn is not the assistant's",
   empty_candidates: "the record has no responses to compare",
   media_not_found: "a picture or video does not exist at its path",
+  media_forbidden: "a picture or video is not allowed where it lies, or there are too many of them",
   media_fetch_failed: "a picture or video could not be fetched from its address",
   media_too_large: "a picture or video exceeds a size limit",
   media_damaged: "a picture or video could not be decoded",

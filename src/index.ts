@@ -18,4 +18,5 @@ export type { DeviceStats, EngineStats } from "./engine/threads/device-stats.ts"
 export type { EngineInfo } from "./engine/threads/messages.ts";
 export { beginTrace, endTrace, type TraceTarget } from "./engine/threads/trace-file.ts";
 export { type ErrorCode, errorCodes, VlRewardError } from "./errors.ts";
+export { localPolicy, type MediaLimits, type MediaPolicy, serverPolicy } from "./media/policy.ts";
 export { type CallOptions, type EngineOptions, type GroupResult, RewardEngine, readAhead } from "./reward/engine.ts";

@@ -1,8 +1,33 @@
 /**
- * @file Readers of flags that several commands have.
+ * @file Flags that several commands have, and readers of their values.
  */
 
-import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { statSync } from "node:fs";
+import { resolve } from "node:path";
+import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { localPolicy, type MediaPolicy } from "../media/policy.ts";
+
+/** Of commands that read pictures and videos named in records: `mediaPolicyOf` reads the two. */
+export const mediaRootFlag = new Option("--media-root <folder>", "read no picture or video outside of it").argParser(
+  readFolder,
+);
+export const noNetworkFlag = new Option("--no-network", "fetch no picture or video from an address");
+
+export function mediaPolicyOf(flags: {
+  readonly mediaRoot?: string | undefined;
+  readonly network: boolean;
+}): MediaPolicy {
+  return {
+    ...localPolicy,
+    ...(flags.mediaRoot !== undefined && { files: { below: flags.mediaRoot } }),
+    ...(!flags.network && { addresses: "none" }),
+  };
+}
+
+function readFolder(text: string): string {
+  if (statSync(text, { throwIfNoEntry: false })?.isDirectory()) return resolve(text);
+  throw new InvalidArgumentError("Expected a folder that is there.");
+}
 
 export function readCount(text: string): number {
   const count = Number(text);

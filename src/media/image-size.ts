@@ -5,16 +5,20 @@
 import { open, readFile } from "node:fs/promises";
 import sharp from "sharp";
 import { VlRewardError } from "../errors.ts";
-import { maxDecodedPixels } from "./image.ts";
 import { type ImageFormat, imageFormatOf } from "./image-format.ts";
 import { mediaName } from "./name.ts";
 import { orientationOf } from "./orientation.ts";
+import { localPolicy } from "./policy.ts";
 import type { MediaSource } from "./source.ts";
 
 const headLength = 1024; // what imageFormatOf looks at
 
 /** `name` is the source as the user wrote it, for errors. Rejects as `decodeImage` does. */
-export async function readImageSize(source: MediaSource, name: string): Promise<{ width: number; height: number }> {
+export async function readImageSize(
+  source: MediaSource,
+  name: string,
+  maxPixels = localPolicy.limits.maxPixels,
+): Promise<{ width: number; height: number }> {
   const shownName = mediaName(name);
   const head = source.kind === "bytes" ? source.bytes : await readHead(source.path, shownName);
   if (head.length === 0) {
@@ -32,10 +36,10 @@ export async function readImageSize(source: MediaSource, name: string): Promise<
     );
   });
   const { width, height } = metadata;
-  if (width * height > maxDecodedPixels) {
+  if (width * height > maxPixels) {
     throw new VlRewardError(
       "media_too_large",
-      `${shownName} has ${width} x ${height} = ${width * height} pixels; at most ${maxDecodedPixels} are decoded`,
+      `${shownName} has ${width} x ${height} = ${width * height} pixels; at most ${maxPixels} are decoded`,
     );
   }
   const turned = orientation >= 5 && orientation <= 8;

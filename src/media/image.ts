@@ -15,6 +15,7 @@ import { paintGifMargin } from "./gif-margin.ts";
 import { type ImageFormat, imageFormatOf } from "./image-format.ts";
 import { mediaName } from "./name.ts";
 import { orientationOf, turnUpright } from "./orientation.ts";
+import { localPolicy } from "./policy.ts";
 import { firstTagValue, tiffTags } from "./tiff-tags.ts";
 
 export interface RgbImage {
@@ -23,14 +24,17 @@ export interface RgbImage {
   readonly data: Uint8Array; // [height, width, 3]
 }
 
-/** Above this Pillow refuses a picture as a decompression bomb, and so do we: before any pixel is decoded. */
-export const maxDecodedPixels = 178_956_970;
-
 /**
  * Decodes one picture: JPEG, PNG, WebP, GIF, TIFF or AVIF, the first frame or page of several. `name` is the source as
  * the user wrote it, for errors. Rejects with `media_unknown_format`, `media_too_large` or `media_damaged`.
+ *
+ * @param maxPixels above it nothing is decoded
  */
-export async function decodeImage(bytes: Uint8Array, name: string): Promise<RgbImage> {
+export async function decodeImage(
+  bytes: Uint8Array,
+  name: string,
+  maxPixels = localPolicy.limits.maxPixels,
+): Promise<RgbImage> {
   const shownName = mediaName(name);
   if (bytes.length === 0) {
     throw new VlRewardError("media_damaged", `${shownName} is empty (0 bytes); expected a picture`);
@@ -38,10 +42,10 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<RgbI
   const format = imageFormatOf(bytes, shownName);
   const metadata = await orDamaged(shownName, format, () => open(bytes).metadata());
   const pixels = metadata.width * metadata.height;
-  if (pixels > maxDecodedPixels) {
+  if (pixels > maxPixels) {
     throw new VlRewardError(
       "media_too_large",
-      `${shownName} has ${metadata.width} x ${metadata.height} = ${pixels} pixels; at most ${maxDecodedPixels} are decoded`,
+      `${shownName} has ${metadata.width} x ${metadata.height} = ${pixels} pixels; at most ${maxPixels} are decoded`,
     );
   }
   return orDamaged(shownName, format, () => decodePixels(bytes, format, metadata));

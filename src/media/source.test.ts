@@ -1,15 +1,20 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type RequestListener, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { serve } from "../../test/local-server.ts";
+import { localPolicy, type MediaLimits, type MediaPolicy } from "./policy.ts";
 import { openMedia, readMedia } from "./source.ts";
 
 const content = Buffer.from([0x89, 0x50, 0x00, 0xff, 0x2b, 0x20]);
 const fileName = "été 100% #1.bin";
 let baseFolder: string;
+const limitedTo = (limits: Partial<MediaLimits>): MediaPolicy => ({
+  ...localPolicy,
+  limits: { ...localPolicy.limits, ...limits },
+});
 
 beforeAll(() => {
   baseFolder = mkdtempSync(join(tmpdir(), "media-source-"));
@@ -55,12 +60,96 @@ describe("files", () => {
   });
 
   test("larger than the limit are opened, but not read into memory", async () => {
-    const options = { baseFolder, limits: { maxBytes: 5 } };
+    const options = { baseFolder, policy: limitedTo({ maxBytes: 5 }) };
     expect(await openMedia(fileName, options)).toMatchObject({ kind: "file" });
     await expect(readMedia(fileName, options)).rejects.toMatchObject({
       code: "media_too_large",
       message: `${fileName} has 6 bytes; the limit is 5 bytes`,
     });
+  });
+});
+
+describe("files below a folder", () => {
+  // outside.png; root/in.png, root/sub/; links: root/out.png -> outside.png, root/up -> the top, root/gone.png -> nothing,
+  // root/to-in.png -> in.png, alias -> root
+  let top: string;
+  beforeAll(() => {
+    top = realpathSync(mkdtempSync(join(tmpdir(), "media-below-")));
+    mkdirSync(join(top, "root/sub"), { recursive: true });
+    mkdirSync(join(top, "root-too"));
+    for (const name of ["outside.png", "root/in.png", "root/..in.png", "root-too/a.png"]) {
+      writeFileSync(join(top, name), content);
+    }
+    const links = {
+      "root/out.png": "../outside.png",
+      "root/up": "..",
+      "root/gone.png": "none",
+      "root/to-in.png": "in.png",
+    };
+    for (const [name, target] of Object.entries(links)) symlinkSync(target, join(top, name));
+    symlinkSync("root", join(top, "alias"));
+  });
+  afterAll(() => rmSync(top, { recursive: true }));
+
+  const below = (folder: string): MediaPolicy => ({ ...localPolicy, files: { below: folder } });
+  const url = (name: string) => pathToFileURL(join(top, name)).href;
+
+  test.each(["root", "alias", "root/sub/..", "root/up/root"])("are read, the folder given as %s", async (folder) => {
+    const options = { baseFolder: join(top, "root/sub"), policy: below(join(top, folder)) };
+    for (const source of [
+      "../in.png",
+      join(top, "alias/in.png"),
+      url("root/in.png"),
+      "../to-in.png",
+      "../up/root/in.png",
+    ]) {
+      expect(await openMedia(source, options)).toEqual({ kind: "file", path: join(top, "root/in.png") });
+      expect(await readMedia(source, options)).toEqual(content);
+    }
+    expect(await readMedia("../..in.png", options)).toEqual(content); // begins like a way up, and is none
+  });
+
+  test.each(["root", "alias"])("and none elsewhere, the folder given as %s", async (folder) => {
+    const options = { baseFolder: join(top, "root"), policy: below(join(top, folder)) };
+    const sources = [
+      "../outside.png",
+      "sub/../../outside.png",
+      join(top, "outside.png"),
+      url("outside.png"),
+      `file://localhost${join(top, "outside.png")}`,
+      "file:..%2Foutside.png",
+      "file://%2e%2e/outside.png",
+      "out.png",
+      "up/outside.png",
+      "up/root-too/a.png",
+      "../root-too/a.png", // a longer name is not a folder below
+      "../none.png", // as one that is there: nobody learns what is
+      "/none/none.png",
+      "..",
+    ];
+    for (const source of sources) {
+      for (const read of [openMedia, readMedia]) {
+        await expect(read(source, options)).rejects.toMatchObject({
+          code: "media_forbidden",
+          message: expect.stringContaining(`is not below ${join(top, folder)}`),
+        });
+      }
+    }
+  });
+
+  test("that are missing, or are no files", async () => {
+    const options = { baseFolder: join(top, "root"), policy: below(join(top, "root")) };
+    for (const source of ["none.png", "none/none.png", "in.png/none.png", "gone.png", "sub", "."]) {
+      await expect(openMedia(source, options)).rejects.toMatchObject({ code: "media_not_found" });
+    }
+    const nowhere = { ...options, policy: below(join(top, "none")) };
+    await expect(openMedia("in.png", nowhere)).rejects.toMatchObject({ code: "media_forbidden" });
+  });
+
+  test("or none at all, while data URLs are read", async () => {
+    const options = { baseFolder: join(top, "root"), policy: { ...localPolicy, files: "none" } as const };
+    await expect(readMedia("in.png", options)).rejects.toMatchObject({ code: "media_forbidden" });
+    expect(Buffer.from(await readMedia(`data:;base64,${content.toString("base64")}`, options))).toEqual(content);
   });
 });
 
@@ -81,9 +170,9 @@ describe("data URLs", () => {
       code: "media_damaged",
     });
     await expect(readMedia("data:image/png;base64", { baseFolder })).rejects.toMatchObject({ code: "media_damaged" });
-    const limits = { maxBytes: 10 };
+    const policy = limitedTo({ maxBytes: 10 });
     for (const data of ["01234567890", "x".repeat(1000)]) {
-      await expect(readMedia(`data:,${data}`, { baseFolder, limits })).rejects.toMatchObject({
+      await expect(readMedia(`data:,${data}`, { baseFolder, policy })).rejects.toMatchObject({
         code: "media_too_large",
       });
     }
@@ -123,7 +212,7 @@ describe("addresses", () => {
       response.writeHead(302, { location: request.url === "/file" ? "file:///etc/hosts" : "/loop" }).end();
     });
     await expect(
-      readMedia(`${server.address}/loop`, { baseFolder, limits: { maxRedirects: 3 } }),
+      readMedia(`${server.address}/loop`, { baseFolder, policy: limitedTo({ maxRedirects: 3 }) }),
     ).rejects.toMatchObject({
       code: "media_fetch_failed",
       message: expect.stringContaining("redirects more than 3 times"),
@@ -144,9 +233,9 @@ describe("addresses", () => {
       if (request.url === "/announced") response.writeHead(200, { "content-length": 10_000_000 }).write("x");
       else sendForever(response);
     });
-    const limits = { maxBytes: 100_000 };
+    const policy = limitedTo({ maxBytes: 100_000 });
     for (const path of ["announced", "endless"]) {
-      await expect(readMedia(`${server.address}/${path}`, { baseFolder, limits })).rejects.toMatchObject({
+      await expect(readMedia(`${server.address}/${path}`, { baseFolder, policy })).rejects.toMatchObject({
         code: "media_too_large",
         message: expect.stringContaining("the limit is 100000 bytes"),
       });
@@ -161,7 +250,7 @@ describe("addresses", () => {
     });
     for (const path of ["silent", "slow"]) {
       await expect(
-        readMedia(`${server.address}/${path}`, { baseFolder, limits: { timeoutMs: 150 } }),
+        readMedia(`${server.address}/${path}`, { baseFolder, policy: limitedTo({ fetchSeconds: 0.15 }) }),
       ).rejects.toMatchObject({ code: "media_fetch_failed", message: expect.stringContaining("within 0.15 s") });
     }
     await expect(readMedia(`${server.address}/broken`, { baseFolder })).rejects.toMatchObject({
@@ -184,20 +273,6 @@ describe("addresses", () => {
     });
   });
 });
-
-/** A server on this machine for the length of a test. */
-async function serve(listener: RequestListener): Promise<AsyncDisposable & { readonly address: string }> {
-  const server = createServer(listener);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  return {
-    address: `http://127.0.0.1:${port}`,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
 
 function sendForever(response: ServerResponse): void {
   while (!response.destroyed && response.write(Buffer.alloc(16_384)));

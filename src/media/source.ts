@@ -1,66 +1,58 @@
 /**
- * @file Where the bytes of pictures and videos come from: a path, a file URL, a data URL or an http(s) address.
- *
- * What an address may cost is limited here (time, size, redirects). Knows nothing of formats.
+ * @file Where the bytes of pictures and videos come from: a path, a file URL, a data URL or an http(s) address, as far as
+ * the policy allows it (policy.ts). Knows nothing of formats.
  */
-import { readFile, stat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { readFile, realpath, stat } from "node:fs/promises";
+import path from "node:path";
 import { VlRewardError } from "../errors.ts";
+import { fetchBytes, tooLarge } from "./fetch.ts";
 import { mediaName } from "./name.ts";
+import { assertKindAllowed, forbidden, localPolicy, type MediaPolicy, sourceKind } from "./policy.ts";
 
 /** A video is read where it lies; what came over the network or out of a data URL is in memory. */
 export type MediaSource =
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array };
 
-export interface FetchLimits {
-  /** The largest file, response or data URL that is read into memory. */
-  readonly maxBytes: number;
-  /** From the first request, redirects included, to the last byte. */
-  readonly timeoutMs: number;
-  readonly maxRedirects: number;
-}
-
-export const defaultFetchLimits: FetchLimits = { maxBytes: 512 * 2 ** 20, timeoutMs: 60_000, maxRedirects: 5 };
-
 export interface OpenOptions {
   /** What a relative path is relative to: the folder of the record's file. */
   readonly baseFolder: string;
   readonly signal?: AbortSignal;
-  readonly limits?: Partial<FetchLimits>;
+  /** Default: `localPolicy`. */
+  readonly policy?: MediaPolicy;
 }
 
 /** Whether a source comes over the network. */
-export const isRemote = (source: string): boolean => /^https?:/i.test(source);
+export const isRemote = (source: string): boolean => sourceKind(source) === "address";
 
 /**
  * Finds a source; an address is fetched, a file only looked at (its size has no limit until it is read into memory).
- * Rejects with `media_not_found`, `media_fetch_failed`, `media_too_large` or `media_damaged` (a malformed data URL);
- * with the signal's reason when that aborts.
+ * Rejects with `media_forbidden`, `media_not_found`, `media_fetch_failed`, `media_too_large` or `media_damaged` (a
+ * malformed data URL); with the signal's reason when that aborts.
  */
 export async function openMedia(source: string, options: OpenOptions): Promise<MediaSource> {
-  const limits = { ...defaultFetchLimits, ...options.limits };
-  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(source)?.[1]?.toLowerCase();
-  if (isRemote(source)) {
-    return { kind: "bytes", bytes: await fetchBytes(source, limits, options.signal) };
+  const { policy = localPolicy, signal } = options;
+  assertKindAllowed(source, policy);
+  switch (sourceKind(source)) {
+    case "address":
+      return { kind: "bytes", bytes: await fetchBytes(source, policy, signal) };
+    case "data":
+      return { kind: "bytes", bytes: dataUrlBytes(source, policy.limits.maxBytes) };
+    case "file":
+      return { kind: "file", path: await findFile(source, options.baseFolder, policy) };
+    case "unknown":
+      throw new VlRewardError(
+        "media_fetch_failed",
+        `cannot read ${mediaName(source)}: expected a path, a file or data URL, or an http(s) address`,
+      );
   }
-  if (scheme === "data") return { kind: "bytes", bytes: dataUrlBytes(source, limits) };
-  if (scheme !== "file" && source.includes("://")) {
-    throw new VlRewardError(
-      "media_fetch_failed",
-      `cannot read ${mediaName(source)}: expected a path, a file or data URL, or an http(s) address`,
-    );
-  }
-  const path = resolve(options.baseFolder, scheme === "file" ? pathOfFileUrl(source) : source);
-  await fileSize(path, source);
-  return { kind: "file", path };
 }
 
 /** The bytes of a source, wherever it is. Rejects as `openMedia` does, and with `media_too_large` for a large file. */
 export async function readMedia(source: string, options: OpenOptions): Promise<Uint8Array> {
   const opened = await openMedia(source, options);
   if (opened.kind === "bytes") return opened.bytes;
-  const { maxBytes } = { ...defaultFetchLimits, ...options.limits };
+  const { maxBytes } = (options.policy ?? localPolicy).limits;
   const size = await fileSize(opened.path, source);
   if (size > maxBytes) throw tooLarge(source, `${size} bytes`, maxBytes);
   try {
@@ -68,6 +60,46 @@ export async function readMedia(source: string, options: OpenOptions): Promise<U
   } catch (cause) {
     options.signal?.throwIfAborted();
     throw unreadable(source, cause);
+  }
+}
+
+/** The absolute path of a file that is there; of one below a folder the real one, without symbolic links. */
+async function findFile(source: string, baseFolder: string, { files }: MediaPolicy): Promise<string> {
+  const written = path.resolve(baseFolder, /^file:/i.test(source) ? pathOfFileUrl(source) : source);
+  const found = typeof files === "string" ? written : await pathBelow(files.below, written, source);
+  await fileSize(found, source);
+  return found;
+}
+
+/**
+ * Follows symbolic links, those of the folder too, and compares where they end. Whoever can change folders while this runs
+ * could still lead elsewhere: a policy is about what a record says, not about who writes into the folder.
+ */
+async function pathBelow(folder: string, written: string, source: string): Promise<string> {
+  const root = await realpath(folder).catch(() => undefined);
+  const { existing, failure } = await realPart(written, source);
+  const way = root === undefined ? ".." : path.relative(root, existing);
+  if (way === ".." || way.startsWith(`..${path.sep}`) || path.isAbsolute(way)) {
+    throw forbidden(
+      `${mediaName(source)} is not below ${folder}, and the media policy allows no files elsewhere`,
+      "put it there, or allow another folder with --media-root or with files",
+    );
+  }
+  if (failure) throw failure;
+  return existing;
+}
+
+/** How far a path exists, and why no further: whoever may not read outside of a folder learns nothing of what is there. */
+async function realPart(written: string, source: string): Promise<{ existing: string; failure?: VlRewardError }> {
+  let failure: VlRewardError | undefined;
+  for (let existing = written; ; existing = path.dirname(existing)) {
+    try {
+      return { existing: await realpath(existing), ...(failure && { failure }) };
+    } catch (cause) {
+      failure ??= unreadable(source, cause);
+      if (!["ENOENT", "ENOTDIR", "EACCES"].includes(codeOf(cause)) || existing === path.dirname(existing))
+        throw failure;
+    }
   }
 }
 
@@ -82,7 +114,7 @@ async function fileSize(path: string, source: string): Promise<number> {
 }
 
 function unreadable(source: string, cause: unknown): VlRewardError {
-  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  const code = codeOf(cause);
   const name = mediaName(source);
   const message =
     code === "ENOENT" || code === "ENOTDIR"
@@ -90,6 +122,9 @@ function unreadable(source: string, cause: unknown): VlRewardError {
       : `${name} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`;
   return new VlRewardError("media_not_found", message, { cause });
 }
+
+const codeOf = (cause: unknown): string =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "";
 
 /** `file:///absolute`, `file://localhost/absolute`, and `file://relative` as the reference accepts it. */
 function pathOfFileUrl(url: string): string {
@@ -106,7 +141,7 @@ function pathOfFileUrl(url: string): string {
 }
 
 /** Decodes a data URL, base64 or percent-encoded (RFC 2397). By hand: fetch takes half a second for ten megabytes. */
-function dataUrlBytes(url: string, { maxBytes }: FetchLimits): Uint8Array {
+function dataUrlBytes(url: string, maxBytes: number): Uint8Array {
   const comma = url.indexOf(",");
   const body = url.slice(comma + 1);
   const isBase64 = /;\s*base64$/i.test(url.slice(0, comma));
@@ -125,69 +160,4 @@ function dataUrlBytes(url: string, { maxBytes }: FetchLimits): Uint8Array {
 /** Percent-encoded bytes, one to a character. */
 function unescapeBytes(text: string): string {
   return text.replace(/%([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
-}
-
-async function fetchBytes(address: string, limits: FetchLimits, caller?: AbortSignal): Promise<Uint8Array> {
-  const timeout = AbortSignal.timeout(limits.timeoutMs);
-  const signal = caller === undefined ? timeout : AbortSignal.any([caller, timeout]);
-  try {
-    return await readBody(await followRedirects(address, limits, signal), address, limits);
-  } catch (cause) {
-    if (cause instanceof VlRewardError) throw cause;
-    caller?.throwIfAborted();
-    const reason = timeout.aborted ? `no complete answer within ${limits.timeoutMs / 1000} s` : networkReason(cause);
-    throw fetchFailed(address, reason, cause);
-  }
-}
-
-/** The first response that is no redirect. */
-async function followRedirects(address: string, limits: FetchLimits, signal: AbortSignal): Promise<Response> {
-  let url = address;
-  for (let redirects = 0; redirects <= limits.maxRedirects; redirects++) {
-    const response = await fetch(url, { signal, redirect: "manual" });
-    const location = response.headers.get("location");
-    if (location === null || ![301, 302, 303, 307, 308].includes(response.status)) return response;
-    await response.body?.cancel();
-    const next = new URL(location, url);
-    if (!/^https?:$/.test(next.protocol)) {
-      throw fetchFailed(address, `it redirects to ${mediaName(next.href)}; expected an http(s) address`);
-    }
-    url = next.href;
-  }
-  throw fetchFailed(address, `it redirects more than ${limits.maxRedirects} times`);
-}
-
-async function readBody(response: Response, address: string, { maxBytes }: FetchLimits): Promise<Uint8Array> {
-  if (!response.ok || response.body === null) {
-    await response.body?.cancel();
-    throw fetchFailed(address, `the server answered ${response.status} ${response.statusText}`.trimEnd());
-  }
-  const announced = Number(response.headers.get("content-length") ?? 0);
-  if (announced > maxBytes) {
-    await response.body.cancel();
-    throw tooLarge(address, `${announced} bytes`, maxBytes);
-  }
-  const chunks: Uint8Array[] = [];
-  let received = 0;
-  for await (const chunk of response.body) {
-    // leaving the loop closes the connection
-    received += chunk.length;
-    if (received > maxBytes) throw tooLarge(address, `more than ${maxBytes} bytes`, maxBytes);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, received);
-}
-
-/** What fetch knows of a failure: its own message is only "fetch failed", the reason is the cause's. */
-function networkReason(error: unknown): string {
-  const inner = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return inner instanceof Error ? inner.message : String(inner);
-}
-
-function fetchFailed(address: string, reason: string, cause?: unknown): VlRewardError {
-  return new VlRewardError("media_fetch_failed", `cannot fetch ${mediaName(address)}: ${reason}`, { cause });
-}
-
-function tooLarge(source: string, found: string, maxBytes: number): VlRewardError {
-  return new VlRewardError("media_too_large", `${mediaName(source)} has ${found}; the limit is ${maxBytes} bytes`);
 }

@@ -12,8 +12,9 @@
 import { open } from "node:fs/promises";
 import type { CodecContext, FormatContext, Frame, IOContext, Packet, Stream } from "node-av/lib";
 import { VlRewardError } from "../errors.ts";
-import { maxDecodedPixels, type RgbImage } from "./image.ts";
+import type { RgbImage } from "./image.ts";
 import { mediaName } from "./name.ts";
+import { localPolicy } from "./policy.ts";
 import type { MediaSource } from "./source.ts";
 import {
   demuxerOf,
@@ -42,13 +43,21 @@ export interface VideoReader extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** `name` is what error messages call the video. The caller closes the reader. */
-export async function openVideo(source: MediaSource, name: string): Promise<VideoReader> {
+/**
+ * `name` is what error messages call the video. The caller closes the reader.
+ *
+ * @param maxPixels a video of larger frames is refused
+ */
+export async function openVideo(
+  source: MediaSource,
+  name: string,
+  maxPixels = localPolicy.limits.maxPixels,
+): Promise<VideoReader> {
   const shownName = mediaName(name);
   const demuxer = await probe(source, shownName);
   const reader = new FfmpegReader(await loadFfmpeg(), shownName);
   try {
-    await reader.open(source, demuxer);
+    await reader.open(source, demuxer, maxPixels);
     return reader;
   } catch (error) {
     await reader.close();
@@ -115,7 +124,7 @@ class FfmpegReader implements VideoReader {
     for (const frame of this.#decoded) frame.alloc();
   }
 
-  async open(source: MediaSource, demuxer: string): Promise<void> {
+  async open(source: MediaSource, demuxer: string, maxPixels: number): Promise<void> {
     const { AVMEDIA_TYPE_VIDEO, AVDISCARD_ALL, AVFMT_FLAG_CUSTOM_IO } = this.#ffmpeg.constants;
     const input = this.#ffmpeg.InputFormat.findInputFormat(demuxer);
     const options = this.#ffmpeg.Dictionary.fromObject({ protocol_whitelist: "file" });
@@ -136,11 +145,8 @@ class FfmpegReader implements VideoReader {
     const rotation = rotationOf(this.#ffmpeg, stream);
     const { width, height } = stream.codecpar;
     if (width <= 0 || height <= 0) throw this.#damaged("the size of its frames is unknown");
-    if (width * height > maxDecodedPixels) {
-      throw this.#error(
-        "media_too_large",
-        `its frames are ${width}x${height}, at most ${maxDecodedPixels} pixels are read`,
-      );
+    if (width * height > maxPixels) {
+      throw this.#error("media_too_large", `its frames are ${width}x${height}, at most ${maxPixels} pixels are read`);
     }
     [this.width, this.height] = rotation === 90 || rotation === 270 ? [height, width] : [width, height];
     this.#converter = new RgbConverter(this.#ffmpeg, this.#name, rotation, this.width, this.height);

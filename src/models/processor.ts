@@ -5,6 +5,7 @@
  */
 import type { ImagePart, Message, PixelLimits, VideoPart } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
+import { assertMediaAllowed, localPolicy } from "../media/policy.ts";
 import { isRemote, type OpenOptions } from "../media/source.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { type AnswerFrame, answerFrame, tokenizeConversation } from "../tokenizer/conversation.ts";
@@ -111,7 +112,9 @@ export class Processor {
    */
   async measure(messages: readonly Message[], options: OpenOptions): Promise<VisualTokens> {
     const tokens = new Map<VisualPart, number | undefined>();
-    for (const part of mediaParts(messages)) {
+    const parts = mediaParts(messages);
+    assertMediaAllowed(parts, options.policy ?? localPolicy);
+    for (const part of parts) {
       if (sourcesOf(part).some(isRemote)) {
         tokens.set(part, undefined);
         continue;
@@ -150,6 +153,7 @@ export class Processor {
     options: PrepareOptions,
   ): Promise<GroupPrompt> {
     const parts = [...new Set(mediaParts([...prefix, ...branches]))];
+    assertMediaAllowed(parts, options.policy ?? localPolicy);
     const visuals = await this.#read(parts, options);
     const tokenizer = this.#remembering();
     const conversations = branches.map((branch) => {

@@ -14,6 +14,7 @@ import type { EngineInfo } from "../engine/threads/messages.ts";
 import { Pipeline } from "../engine/threads/pipeline.ts";
 import type { TraceTarget } from "../engine/threads/trace-file.ts";
 import { VlRewardError } from "../errors.ts";
+import { localPolicy, type MediaPolicy } from "../media/policy.ts";
 import { inOrder } from "../tasks/in-order.ts";
 
 /** How far `score` reads ahead of its results: this many groups, or fewer that hold this many characters. */
@@ -24,6 +25,8 @@ export interface EngineOptions extends Omit<ComputeOptions, "sharers"> {
   readonly device: string;
   /** For pictures that name none themselves. */
   readonly pixelLimits?: PixelLimits;
+  /** What groups may have read; default `localPolicy`, all that this process can. */
+  readonly media?: MediaPolicy;
   /** Where the threads write what they do; to be ended by the caller once the engine is closed. */
   readonly trace?: TraceTarget;
 }
@@ -80,8 +83,8 @@ export class RewardEngine implements AsyncDisposable {
   }
 
   /** Loads a checkpoint. Rejects with the codes of a model that cannot be loaded, or `device_unavailable`. */
-  static async open({ pixelLimits, trace, ...compute }: EngineOptions): Promise<RewardEngine> {
-    const { pipeline, info } = await Pipeline.start(compute, pixelLimits ?? {}, trace);
+  static async open({ pixelLimits, media, trace, ...compute }: EngineOptions): Promise<RewardEngine> {
+    const { pipeline, info } = await Pipeline.start(compute, pixelLimits ?? {}, media ?? localPolicy, trace);
     return new RewardEngine(pipeline, info);
   }
 

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { writeTextDurably, writing } from "../files/durable-file.ts";
+import type { MediaPolicy } from "../media/policy.ts";
 import { familyOf } from "../models/families.ts";
 import type { Device } from "../torch/index.ts";
 import { type TrainConfig, trainConfigText } from "./config/config.ts";
@@ -47,6 +48,8 @@ export interface RunOptions {
   readonly config: TrainConfig;
   /** The checkpoint that `config.model` names. */
   readonly modelFolder: string;
+  /** What records may have read. */
+  readonly media: MediaPolicy;
   readonly device: Device;
   readonly resume: boolean;
   /** Whether to stop once the data is checked. */
@@ -65,11 +68,12 @@ export interface RunResult {
 
 /** Rejects with the codes of data, model and files that cannot be used, and as Trainer.run does. */
 export async function runTraining(options: RunOptions): Promise<RunResult> {
-  const { config, modelFolder, emit, signal } = options;
+  const { config, modelFolder, media, emit, signal } = options;
   assertExportTarget(modelFolder, config.output);
   assertFresh(config, options.resume);
   const data = await openRunData(config, {
     modelFolder,
+    media,
     longest: familyOf(modelFolder).shape.decoder.maxPositions,
     signal,
     onProgress: (progress) => emit({ kind: "checking", progress }),

@@ -8,6 +8,7 @@ import { defaultShare } from "../engine/machine/memory.ts";
 import { type ComputeDtype, chooseDtype } from "../engine/machine/precision.ts";
 import { systemMemory } from "../engine/machine/system-memory.ts";
 import { FeatureStore } from "../engine/pass/feature-store.ts";
+import type { MediaPolicy } from "../media/policy.ts";
 import { RewardModel } from "../models/reward-model.ts";
 import { type Parameter, placement } from "../nn/index.ts";
 import {
@@ -33,6 +34,7 @@ import type { World } from "./world.ts";
 export interface SessionOptions {
   readonly config: TrainConfig;
   readonly modelFolder: string;
+  readonly media: MediaPolicy;
   readonly device: Device;
   readonly world: World;
   readonly answerTokens: AnswerTokens;
@@ -56,7 +58,7 @@ export class Session {
   readonly notices: readonly string[];
 
   /** Throws the codes of a model that cannot be loaded, and `config_invalid` for what `train` does not fit. */
-  constructor({ config, modelFolder, device, world, answerTokens }: SessionOptions) {
+  constructor({ config, modelFolder, media, device, world, answerTokens }: SessionOptions) {
     if (config.threads !== undefined) setThreadCount(config.threads);
     this.dtype = chooseDtype(config.dtype, device);
     const place = placement(device, this.dtype, "owned");
@@ -96,7 +98,7 @@ export class Session {
       answerTokens,
     });
     const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
-    this.pool = new PreparePool(modelFolder, pixelLimitsOf(config), { threads, pictureBytes: 2 ** 28 });
+    this.pool = new PreparePool(modelFolder, pixelLimitsOf(config), media, { threads, pictureBytes: 2 ** 28 });
   }
 
   /** What this process holds of each kind. */

@@ -11,7 +11,8 @@ import { type RunOptions, type RunResult, runTraining, type TrainEvent } from ".
 import { alone, type World } from "./world.ts";
 
 /** What the thread is started with. */
-export interface TrainTask extends Pick<RunOptions, "config" | "modelFolder" | "device" | "resume" | "checkOnly"> {
+export interface TrainTask
+  extends Pick<RunOptions, "config" | "modelFolder" | "media" | "device" | "resume" | "checkOnly"> {
   /** Which of several processes this is. */
   readonly environment: ProcessEnvironment | undefined;
   /** How long to wait at the start for the others. */

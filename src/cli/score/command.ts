@@ -9,7 +9,7 @@ import { type Command, Option } from "@commander-js/extra-typings";
 import { memoryBudget } from "../../engine/machine/memory.ts";
 import { beginTrace, endTrace, type TraceTarget } from "../../engine/threads/trace-file.ts";
 import { VlRewardError } from "../../errors.ts";
-import { readCount, readDevices } from "../flags.ts";
+import { mediaPolicyOf, mediaRootFlag, noNetworkFlag, readCount, readDevices } from "../flags.ts";
 import { emptyFile, OutputFile, openInput, ReaderGone, writeLine } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { type RunStats, runScore } from "./run.ts";
@@ -28,6 +28,7 @@ Examples:
   vl-reward score pairs.jsonl --model Skywork/Skywork-VL-Reward-7B --dtype bfloat16 --output scores.jsonl
   vl-reward score pairs.jsonl --model ./my-reward-model --device cuda:1 --max-pixels 602112
   vl-reward score pairs.jsonl --profile trace.json
+  vl-reward score from-elsewhere/pairs.jsonl --media-root from-elsewhere --no-network
   cat pairs.jsonl | vl-reward score - --stats stats.json | jq .margin
 
 Exit code: 0 all records scored, 1 some records have an error line, 2 nothing could be scored.`;
@@ -49,6 +50,8 @@ export function addScoreCommand(program: Command): void {
     .option("--device <device>", "auto, cpu, cuda, cuda:N, or several: cuda:0,cuda:1", readDevices, "auto")
     .option("--min-pixels <n>", "enlarge pictures with fewer pixels", readCount)
     .option("--max-pixels <n>", "reduce pictures with more pixels", readCount)
+    .addOption(mediaRootFlag)
+    .addOption(noNetworkFlag)
     .option("--memory <amount>", "what the run may hold, such as 16GB (default: most of what is free)")
     .option("--feature-cache <folder>", "keep what was seen in pictures here, for later runs")
     .option("--stats <file>", "write counts, times and memory here as JSON")
@@ -67,6 +70,8 @@ interface ScoreFlags {
   readonly device: string;
   readonly minPixels?: number | undefined;
   readonly maxPixels?: number | undefined;
+  readonly mediaRoot?: string | undefined;
+  readonly network: boolean;
   readonly memory?: string | undefined;
   readonly featureCache?: string | undefined;
   readonly stats?: string | undefined;
@@ -107,6 +112,7 @@ async function score(input: string, flags: ScoreFlags): Promise<number> {
       ...(trace !== undefined && { trace }),
       ...(flags.featureCache !== undefined && { featureFolder: flags.featureCache }),
       pixelLimits: { ...(minPixels && { minPixels }), ...(maxPixels && { maxPixels }) },
+      media: mediaPolicyOf(flags),
       input: inputFile,
       baseFolder: inputFile === standardInput ? process.cwd() : dirname(resolve(input)),
       output,

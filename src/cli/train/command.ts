@@ -3,7 +3,7 @@
  */
 
 import type { Command } from "@commander-js/extra-typings";
-import { readCount, readDevice } from "../flags.ts";
+import { mediaPolicyOf, mediaRootFlag, noNetworkFlag, readCount, readDevice } from "../flags.ts";
 import { keysAsText } from "./reference.ts";
 
 const examples = `
@@ -12,6 +12,7 @@ Examples:
   vl-reward train recipes/first-steps.yaml --check
   vl-reward train my.yaml --set stages.0.learning_rate=5e-6 --set optimizer.weight_decay=0.1
   vl-reward train my.yaml --resume
+  vl-reward train my.yaml --media-root data --no-network
   vl-reward train my.yaml --processes 2 --device cpu
   torchrun --no-python --nproc-per-node 8 vl-reward train my.yaml
 
@@ -35,6 +36,8 @@ export function addTrainCommand(program: Command): void {
     .option("--resume", "go on from the latest saved state in the output folder")
     .option("--processes <n>", "train with this many processes on this machine", readCount)
     .option("--device <device>", "auto, cpu, cuda or cuda:N", readDevice, "auto")
+    .addOption(mediaRootFlag)
+    .addOption(noNetworkFlag)
     .option("--check", "check the configuration and every record, then stop")
     .addHelpText("after", () => `${examples}\n${keysAsText()}`)
     .action(async (file, flags) => {
@@ -45,6 +48,7 @@ export function addTrainCommand(program: Command): void {
         resume: flags.resume ?? false,
         processes: flags.processes,
         device: flags.device,
+        media: mediaPolicyOf(flags),
         check: flags.check ?? false,
       });
     });

@@ -5,6 +5,7 @@ import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { VlRewardError } from "../../errors.ts";
 import { locateModel } from "../../hub/locate.ts";
+import type { MediaPolicy } from "../../media/policy.ts";
 import { byteSize, grouped } from "../../report/numbers.ts";
 import { endProcess, processEnvironment } from "../../torch/index.ts";
 import type { TrainConfig } from "../../training/config/config.ts";
@@ -21,6 +22,8 @@ export interface TrainRun {
   /** To be started on this machine; undefined where the environment says what this process is one of, or for one. */
   readonly processes: number | undefined;
   readonly device: string;
+  /** What records may have read. */
+  readonly media: MediaPolicy;
   /** Whether to stop once configuration and records are checked. */
   readonly check: boolean;
 }
@@ -55,6 +58,7 @@ export async function runTraining(config: TrainConfig, run: TrainRun): Promise<n
       config,
       modelFolder,
       device: run.device,
+      media: run.media,
       resume: run.resume,
       checkOnly: run.check,
       signal: interrupts.signal,

@@ -11,6 +11,7 @@
 
 import type { MessagePort } from "node:worker_threads";
 import type { PixelLimits } from "../../conversation.ts";
+import type { MediaPolicy } from "../../media/policy.ts";
 import type { GroupPrompt } from "../../models/prompt.ts";
 import type { WireError } from "../../tasks/wire-error.ts";
 import type { Group, ReadResult, Urgency } from "../group.ts";
@@ -23,6 +24,7 @@ import type { TraceTarget } from "./trace-file.ts";
 export interface PrepareTask {
   readonly folder: string;
   readonly pixelLimits: PixelLimits;
+  readonly media: MediaPolicy;
   /** What the thread may keep of pictures that may come again. */
   readonly pictureBytes: number;
   readonly trace: TraceTarget | undefined;

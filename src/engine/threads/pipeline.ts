@@ -8,6 +8,7 @@ import { availableParallelism } from "node:os";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
+import type { MediaPolicy } from "../../media/policy.ts";
 import { Room, type Stay } from "../../tasks/room.ts";
 import { fromWire } from "../../tasks/wire-error.ts";
 import { deviceWords } from "../../torch/index.ts";
@@ -106,6 +107,7 @@ export class Pipeline {
   static async start(
     options: ComputeOptions,
     pixelLimits: PixelLimits,
+    media: MediaPolicy,
     trace: TraceTarget | undefined,
   ): Promise<{ pipeline: Pipeline; info: EngineInfo }> {
     const devices = deviceWords(options.device);
@@ -124,7 +126,7 @@ export class Pipeline {
     const pictureBytes = Math.floor(prepared / threads);
     const prepare = channels.map((row) => {
       const prompts = row.map(({ port1 }) => port1);
-      const task = { folder, pixelLimits, pictureBytes, trace, prompts, load };
+      const task = { folder, pixelLimits, media, pictureBytes, trace, prompts, load };
       return startThread<PrepareTask>("./prepare-thread.js", task, prompts);
     });
     const pipeline = new Pipeline(compute, prepare, prepared);

@@ -18,7 +18,7 @@ import { DeviceLoad } from "./device-load.ts";
 import type { Ask, FromPrepare, PrepareTask, Prompt, ToPrepare } from "./messages.ts";
 import { traceThread } from "./trace-file.ts";
 
-const { folder, pixelLimits, pictureBytes, trace: target, prompts, load: shared }: PrepareTask = workerData;
+const { folder, pixelLimits, media, pictureBytes, trace: target, prompts, load: shared }: PrepareTask = workerData;
 const load = new DeviceLoad(shared);
 const pictures = new ByteCache<Visual>(pictureBytes, () => {});
 const trace = traceThread(target, "prepare");
@@ -48,6 +48,7 @@ async function prepare(processor: Processor, id: number, group: Group, ask: Ask)
     const options = {
       baseFolder,
       signal: stop.signal,
+      policy: media,
       places: ask.read.some(({ kind }) => kind === "rewards"),
       room: (bytes: number) => room(id, bytes, stop.signal),
     };

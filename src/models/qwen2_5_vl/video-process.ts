@@ -99,7 +99,7 @@ async function openVideoFile(
 ): Promise<OpenedVideo> {
   const name = mediaName(video);
   const source = await traced("fetch", () => openMedia(video, options), [name]);
-  const reader = await openVideo(source, video);
+  const reader = await openVideo(source, video, options.policy?.limits.maxPixels);
   try {
     const { frameCount, averageFps, height, width } = reader;
     const plan = planVideo(frameCount, averageFps, height, width, part, processor.factor);
@@ -146,7 +146,7 @@ async function openFrameList(
   let size: Size | undefined; // the first frame's
   let decodedPixels = 0;
   for (const source of list) {
-    const image = await readImageSize(await openMedia(source, options), source);
+    const image = await readImageSize(await openMedia(source, options), source, options.policy?.limits.maxPixels);
     const { fetched } = imageSizes(image, part, defaultLimits(factor), unlimited);
     size ??= smartResize(fetched.height, fetched.width, processor);
     decodedPixels = Math.max(decodedPixels, image.height * image.width);
@@ -156,7 +156,7 @@ async function openFrameList(
   const readFrame = async (source: string): Promise<RgbImage> => {
     const name = mediaName(source);
     const bytes = await traced("fetch", () => readMedia(source, options), [name]);
-    const image = await traced("decode", () => decodeImage(bytes, source), [name]);
+    const image = await traced("decode", () => decodeImage(bytes, source, options.policy?.limits.maxPixels), [name]);
     const resized = (): RgbImage =>
       resizeBicubic(prepareImage(image, part, defaultLimits(factor), unlimited), width, height);
     return traced("resize", resized, [name]);

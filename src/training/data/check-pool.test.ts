@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { localPolicy } from "../../media/policy.ts";
 import { familyOf } from "../../models/families.ts";
 import { checkFile } from "./file-check.ts";
 
@@ -51,7 +52,7 @@ test("threads find what one thread finds, in the file's order", async () => {
   });
   const { bad, tooLong, usable } = here.report;
   expect(Math.min(bad.count, tooLong.cut, tooLong.dropped, usable)).toBeGreaterThan(0);
-  const pool = new CheckPool(path.join(parity, "plain"), {}, 2);
+  const pool = new CheckPool(path.join(parity, "plain"), {}, localPolicy, 2);
   try {
     expect(await builtCheck.checkFile(file, { counter: pool, ...options(100) })).toEqual(here);
   } finally {
@@ -60,7 +61,7 @@ test("threads find what one thread finds, in the file's order", async () => {
 });
 
 test("a checkpoint that cannot be read is said once, and nothing waits for it", async () => {
-  const pool = new CheckPool(folder, {}, 2);
+  const pool = new CheckPool(folder, {}, localPolicy, 2);
   const preference = { id: 0, prefix: [], answers: [], pairs: [], source: undefined };
   const rule = { maxLength: 9, tooLong: "drop" } as const;
   try {

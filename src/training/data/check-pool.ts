@@ -7,6 +7,7 @@ import { Worker } from "node:worker_threads";
 import type { PixelLimits } from "../../conversation.ts";
 import type { Preference } from "../../data/preference.ts";
 import { VlRewardError } from "../../errors.ts";
+import type { MediaPolicy } from "../../media/policy.ts";
 import { RequestPool } from "../../tasks/request-pool.ts";
 import { fromWire, type WireError } from "../../tasks/wire-error.ts";
 import type { LengthRule, Outcome } from "./record-check.ts";
@@ -15,6 +16,7 @@ import type { LengthRule, Outcome } from "./record-check.ts";
 export interface CheckTask {
   readonly folder: string;
   readonly limits: PixelLimits;
+  readonly media: MediaPolicy;
 }
 
 export interface CheckRequest {
@@ -32,8 +34,8 @@ export class CheckPool {
   readonly #pool: RequestPool<Outcome>;
 
   /** @param folder the checkpoint whose tokenizer counts */
-  constructor(folder: string, limits: PixelLimits, threads: number) {
-    const task: CheckTask = { folder, limits };
+  constructor(folder: string, limits: PixelLimits, media: MediaPolicy, threads: number) {
+    const task: CheckTask = { folder, limits, media };
     this.#pool = new RequestPool(
       threads,
       (pool) => {

@@ -10,7 +10,7 @@ import { toWire } from "../../tasks/wire-error.ts";
 import type { CheckRequest, CheckTask, FromCheck } from "./check-pool.ts";
 import { checkPreference } from "./record-check.ts";
 
-const { folder, limits }: CheckTask = workerData;
+const { folder, limits, media }: CheckTask = workerData;
 
 try {
   const counter = await familyOf(folder).loadProcessor({ limits });
@@ -21,7 +21,11 @@ try {
 
 async function check(counter: Processor, { id, preference, baseFolder, rule }: CheckRequest): Promise<void> {
   try {
-    tell({ kind: "checked", id, outcome: await checkPreference(preference, counter, rule, { baseFolder }) });
+    tell({
+      kind: "checked",
+      id,
+      outcome: await checkPreference(preference, counter, rule, { baseFolder, policy: media }),
+    });
   } catch (error) {
     tell({ kind: "broken", error: toWire(error) });
   }

@@ -12,6 +12,7 @@ import { GrowingArray } from "../../data/growing-array.ts";
 import type { ReadPreference } from "../../data/preference.ts";
 import { PreferenceFile } from "../../data/preference-file.ts";
 import { type ErrorCode, VlRewardError } from "../../errors.ts";
+import type { MediaPolicy } from "../../media/policy.ts";
 import type { Processor } from "../../models/processor.ts";
 import { inOrder } from "../../tasks/in-order.ts";
 import { CheckPool } from "./check-pool.ts";
@@ -33,6 +34,8 @@ export interface CheckedFile {
 export interface CheckOptions extends LengthRule {
   /** Counts here, or in threads. */
   readonly counter: Processor | CheckPool;
+  /** What records may have read, where it counts here; threads know theirs. */
+  readonly policy?: MediaPolicy;
   readonly signal: AbortSignal;
   readonly onProgress: (done: CheckProgress) => void;
 }
@@ -126,10 +129,10 @@ export function assertTrainable(reports: readonly FileReport[], onBadRecord: "er
 
 async function checkRecord(read: ReadPreference, baseFolder: string, options: CheckOptions): Promise<Outcome> {
   if ("error" in read) return badOutcome(read.error);
-  const { counter, signal } = options;
+  const { counter, signal, policy } = options;
   return counter instanceof CheckPool
     ? counter.check(read.preference, options, baseFolder)
-    : checkPreference(read.preference, counter, options, { baseFolder, signal });
+    : checkPreference(read.preference, counter, options, { baseFolder, signal, ...(policy && { policy }) });
 }
 
 /** Gathers outcomes in the order of the file's records. */

@@ -9,6 +9,7 @@ import type { Group } from "../../engine/group.ts";
 import { DeviceLoad } from "../../engine/threads/device-load.ts";
 import type { FromPrepare, PrepareTask, Prompt, ToPrepare } from "../../engine/threads/messages.ts";
 import { VlRewardError } from "../../errors.ts";
+import type { MediaPolicy } from "../../media/policy.ts";
 import type { GroupPrompt } from "../../models/prompt.ts";
 import { RequestPool } from "../../tasks/request-pool.ts";
 import { fromWire } from "../../tasks/wire-error.ts";
@@ -17,7 +18,12 @@ export class PreparePool {
   readonly #pool: RequestPool<GroupPrompt>;
 
   /** @param folder the checkpoint whose processor prepares */
-  constructor(folder: string, pixelLimits: PixelLimits, options: { threads: number; pictureBytes: number }) {
+  constructor(
+    folder: string,
+    pixelLimits: PixelLimits,
+    media: MediaPolicy,
+    options: { threads: number; pictureBytes: number },
+  ) {
     this.#pool = new RequestPool(
       options.threads,
       (pool) => {
@@ -25,6 +31,7 @@ export class PreparePool {
         const task: PrepareTask = {
           folder,
           pixelLimits,
+          media,
           pictureBytes: options.pictureBytes,
           trace: undefined,
           prompts: [port1],

@@ -6,6 +6,7 @@
 import { promptHash } from "../../data/canonical.ts";
 import type { Preference } from "../../data/preference.ts";
 import { type ErrorCode, VlRewardError } from "../../errors.ts";
+import type { OpenOptions } from "../../media/source.ts";
 import type { Processor, VisualTokens } from "../../models/processor.ts";
 import { nextCut, withoutOldest } from "./cut.ts";
 
@@ -40,7 +41,7 @@ export async function checkPreference(
   preference: Preference,
   counter: Processor,
   rule: LengthRule,
-  options: { readonly baseFolder: string; readonly signal?: AbortSignal },
+  options: OpenOptions,
 ): Promise<Outcome> {
   try {
     const visuals = await counter.measure([...preference.prefix, ...preference.answers], options);

@@ -6,6 +6,7 @@
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { VlRewardError } from "../../errors.ts";
+import type { MediaPolicy } from "../../media/policy.ts";
 import { familyOf } from "../../models/families.ts";
 import type { DataSource, Stage, TrainConfig } from "../config/config.ts";
 import { CheckPool } from "./check-pool.ts";
@@ -43,6 +44,7 @@ export interface RunData {
 export interface RunDataOptions {
   /** The checkpoint whose tokenizer counts. */
   readonly modelFolder: string;
+  readonly media: MediaPolicy;
   /** What the model takes at most, in tokens. */
   readonly longest: number;
   readonly signal: AbortSignal;
@@ -165,18 +167,25 @@ const worthThreads = 4 * 2 ** 20;
 async function checkFiles(
   paths: readonly string[],
   config: TrainConfig,
-  { modelFolder, longest, signal, onProgress, onReport }: RunDataOptions,
+  { modelFolder, media, longest, signal, onProgress, onReport }: RunDataOptions,
 ): Promise<{ checked: Map<string, CheckedFile>; reports: FileReport[] }> {
   const limits = pixelLimitsOf(config);
   const bytes = paths.reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
-  const pool = bytes < worthThreads ? undefined : new CheckPool(modelFolder, limits, availableParallelism());
+  const pool = bytes < worthThreads ? undefined : new CheckPool(modelFolder, limits, media, availableParallelism());
   try {
     const counter = pool ?? (await familyOf(modelFolder).loadProcessor({ limits }));
     const maxLength = longestAllowed(config, longest);
     const checked = new Map<string, CheckedFile>();
     const reports: FileReport[] = [];
     for (const path of paths) {
-      const found = await checkFile(path, { counter, maxLength, tooLong: config.tooLong, signal, onProgress });
+      const found = await checkFile(path, {
+        counter,
+        maxLength,
+        tooLong: config.tooLong,
+        policy: media,
+        signal,
+        onProgress,
+      });
       checked.set(path, found.checked);
       reports.push(found.report);
       onReport(found.report);

@@ -1,0 +1,115 @@
+/**
+ * @file What a record may have read: which files, which addresses, how much. A record is data, perhaps from a stranger,
+ * and the paths and addresses in it are opened by whoever scores it.
+ *
+ * A policy is plain data and crosses threads. What can be told from the record alone is judged here; source.ts judges
+ * where a path leads, public-address.ts where an address does.
+ */
+import type { ImagePart, VideoPart } from "../conversation.ts";
+import { VlRewardError } from "../errors.ts";
+import { mediaName } from "./name.ts";
+
+export interface MediaPolicy {
+  /** Files by a path or a file URL: all that can be read, those in one folder and the folders in it, or none. */
+  readonly files: "anywhere" | { readonly below: string } | "none";
+  /** http(s) addresses: any, those of public servers only, redirects included, or none. */
+  readonly addresses: "any" | "public" | "none";
+  readonly dataUrls: boolean;
+  readonly limits: MediaLimits;
+}
+
+export interface MediaLimits {
+  /** The largest file, answer or data URL that is read into memory. A video file is read where it lies. */
+  readonly maxBytes: number;
+  /** Of a picture or a video's frame, before it is decoded. */
+  readonly maxPixels: number;
+  /** Of one prompt with all its answers; the frames of a video that is a list of them are pictures. */
+  readonly maxPictures: number;
+  readonly maxVideos: number;
+  /** For one address: from the first request, redirects included, to the last byte. */
+  readonly fetchSeconds: number;
+  readonly maxRedirects: number;
+}
+
+/** For records of whoever runs the program: all that this person may read. */
+export const localPolicy: MediaPolicy = {
+  files: "anywhere",
+  addresses: "any",
+  dataUrls: true,
+  limits: {
+    maxBytes: 512 * 2 ** 20,
+    maxPixels: 178_956_970, // above this Pillow refuses a picture as a decompression bomb
+    maxPictures: Number.POSITIVE_INFINITY,
+    maxVideos: Number.POSITIVE_INFINITY,
+    fetchSeconds: 60,
+    maxRedirects: 5,
+  },
+};
+
+/** For records of strangers: no file of this machine, nothing in its network, and little of everything. */
+export const serverPolicy: MediaPolicy = {
+  files: "none",
+  addresses: "public",
+  dataUrls: true,
+  limits: {
+    maxBytes: 32 * 2 ** 20,
+    maxPixels: 40_000_000,
+    maxPictures: 64,
+    maxVideos: 4,
+    fetchSeconds: 15,
+    maxRedirects: 3,
+  },
+};
+
+/** How a source is written; "unknown" has a scheme that nothing here reads. */
+export function sourceKind(source: string): "address" | "data" | "file" | "unknown" {
+  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(source)?.[1]?.toLowerCase();
+  if (scheme === "http" || scheme === "https") return "address";
+  if (scheme === "data") return "data";
+  return scheme !== "file" && source.includes("://") ? "unknown" : "file";
+}
+
+/** Throws `media_forbidden` for a source of a kind that the policy has none of. */
+export function assertKindAllowed(source: string, { files, addresses, dataUrls }: MediaPolicy): void {
+  const kind = sourceKind(source);
+  const name = mediaName(source);
+  if (kind === "address" && addresses === "none") {
+    throw forbidden(
+      `${name} is an address, and the media policy allows none`,
+      'leave --no-network away, or set addresses to "public" or "any"',
+    );
+  }
+  if (kind === "data" && !dataUrls) {
+    throw forbidden(`${name}: the media policy allows no data URLs`, "set dataUrls to true");
+  }
+  if (kind === "file" && files === "none") {
+    throw forbidden(
+      `${name} is a file, and the media policy allows none`,
+      'send it as a data URL, or set files to "anywhere" or to { below: folder }',
+    );
+  }
+}
+
+/**
+ * Judges the pictures and videos of one prompt with all its answers before any is read: their number and their kinds.
+ * Throws `media_forbidden`.
+ */
+export function assertMediaAllowed(parts: readonly (ImagePart | VideoPart)[], policy: MediaPolicy): void {
+  const { maxPictures, maxVideos } = policy.limits;
+  const videos = parts.filter((part) => part.type === "video");
+  const frames = videos.flatMap(({ video }) => (typeof video === "string" ? [] : video));
+  const pictures = parts.flatMap((part) => (part.type === "image" ? [part.image] : []));
+  const counts = [
+    { found: pictures.length + frames.length, most: maxPictures, things: "pictures and frames", key: "maxPictures" },
+    { found: videos.length, most: maxVideos, things: "videos", key: "maxVideos" },
+  ];
+  for (const { found, most, things, key } of counts) {
+    if (found <= most) continue;
+    throw forbidden(`there are ${found} ${things}, and the media policy allows ${most}`, `send fewer, or raise ${key}`);
+  }
+  for (const source of [...pictures, ...videos.flatMap(({ video }) => video)]) assertKindAllowed(source, policy);
+}
+
+/** @param remedy what allows it, or does without */
+export const forbidden = (found: string, remedy: string): VlRewardError =>
+  new VlRewardError("media_forbidden", `${found}; ${remedy}`);
