@@ -9,6 +9,8 @@ import { VlRewardError } from "../errors.ts";
 import { readJson } from "../files/json.ts";
 import type { Parameter, Placement } from "../nn/index.ts";
 import { addScalarInto, Generator, mulScalar, randn, scope, type Tensor, zeros } from "../torch/index.ts";
+import { tiesEmbeddings } from "./heads/language.ts";
+import { headDeviation } from "./heads/reward.ts";
 
 export interface InitialWeights {
   readonly seed: number;
@@ -18,8 +20,8 @@ export interface InitialWeights {
   readonly patchEmbedScale: number;
   /** Times `std`, for the last matrix of attention and of the MLP in each block of the vision tower. */
   readonly visionOutputScale: number;
-  /** Of the reward head. */
-  readonly headStd: number;
+  /** Of the reward head's matrices; without it, what a new head gets on a model that is there. */
+  readonly headStd?: number;
 }
 
 /** Draws every parameter, in the order given; equal for equal seeds and one version of libtorch. */
@@ -40,11 +42,12 @@ function initialValue(name: string, shape: readonly number[], init: InitialWeigh
     if (!name.endsWith(".bias")) addScalarInto(vector, 1); // a norm's
     return vector;
   }
-  return mulScalar(randn(shape, generator), deviationOf(name, init));
+  return mulScalar(randn(shape, generator), deviationOf(name, shape, init));
 }
 
-function deviationOf(name: string, { std, patchEmbedScale, visionOutputScale, headStd }: InitialWeights): number {
-  if (name === "head.weight") return headStd;
+function deviationOf(name: string, shape: readonly number[], init: InitialWeights): number {
+  const { std, patchEmbedScale, visionOutputScale, headStd = headDeviation(shape) } = init;
+  if (name.startsWith("head.")) return headStd;
   if (name.startsWith("visual.patch_embed.")) return std * patchEmbedScale;
   if (/^visual\.blocks\.\d+\.(attn\.proj|mlp\.down_proj)\.weight$/.test(name)) return std * visionOutputScale;
   return std;
@@ -69,16 +72,10 @@ export function assertBare(folder: string): void {
     );
   }
   const file = path.join(folder, "config.json");
-  if (isTied(readJson(file))) return;
+  if (tiesEmbeddings(readJson(file))) return;
   throw new VlRewardError(
     "config_invalid",
     `${file}: tie_word_embeddings is not true. A model that is trained from nothing has its embeddings as language head; ` +
       'add "tie_word_embeddings": true.',
   );
-}
-
-function isTied(config: unknown): boolean {
-  if (typeof config !== "object" || config === null) return false;
-  if ("tie_word_embeddings" in config) return config.tie_word_embeddings === true;
-  return "text_config" in config && isTied(config.text_config);
 }

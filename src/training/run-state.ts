@@ -31,6 +31,8 @@ const schema = z.object({
   /** What may change the last bits of everything that follows. */
   setup: z.record(z.string(), z.union([z.string(), z.number()])),
   updates: z.record(z.string(), z.number()),
+  /** What objectives know of the steps before, by name. */
+  objectives: z.record(z.string(), z.unknown()).default({}),
 });
 type State = z.infer<typeof schema>;
 
@@ -82,6 +84,7 @@ export function saveRun(
     data: data.hashes,
     setup: setupOf(session, world),
     updates: Object.fromEntries(weights.map(({ name, updates }) => [name, updates])),
+    objectives: session.objectives.states,
   };
   let folder: string | undefined;
   try {
@@ -147,6 +150,7 @@ export function resumeRun(
     expAvg: () => read("optimizer", `exp_avg.${name}`),
     expAvgSq: () => read("optimizer", `exp_avg_sq.${name}`),
   }));
+  session.objectives.restore(state.objectives);
   return { step: state.step, folder };
 }
 

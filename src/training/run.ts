@@ -8,18 +8,19 @@ import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { writeTextDurably, writing } from "../files/durable-file.ts";
 import { readJson } from "../files/json.ts";
+import { answerTokensOf } from "../models/heads/language.ts";
 import { parseConfig } from "../models/qwen2_5_vl/config.ts";
 import type { Device } from "../torch/index.ts";
 import { type TrainConfig, trainConfigText } from "./config/config.ts";
 import type { CheckProgress, FileReport } from "./data/file-check.ts";
 import { closeRunData, openRunData, type RunData } from "./data/run-data.ts";
 import { finishRun, writeReport } from "./finish.ts";
+import type { Objective } from "./objectives/objective.ts";
 import { assertExportTarget } from "./output/export.ts";
 import { type Evaluation, MetricsLog, readEvaluations, type StepMetrics } from "./output/metrics.ts";
 import { TensorBoardLog } from "./output/tensorboard.ts";
 import { resumeRun, saveRun, statesFolder } from "./run-state.ts";
 import { Session } from "./session.ts";
-import { answerTokensOf } from "./step/language-head.ts";
 import { Trainer } from "./trainer.ts";
 import type { World } from "./world.ts";
 
@@ -54,6 +55,8 @@ export interface RunOptions {
   /** Whether to stop once the data is checked. */
   readonly checkOnly: boolean;
   readonly world: World;
+  /** Those that the configuration's stages can weigh. */
+  readonly objectives: readonly Objective[];
   readonly emit: (event: TrainEvent) => void;
   readonly isStopping: () => boolean;
   readonly signal: AbortSignal;

@@ -8,6 +8,7 @@ import { defaultShare } from "../engine/machine/memory.ts";
 import { type ComputeDtype, chooseDtype } from "../engine/machine/precision.ts";
 import { systemMemory } from "../engine/machine/system-memory.ts";
 import { FeatureStore } from "../engine/pass/feature-store.ts";
+import { type AnswerTokens, type LanguageHead, languageHeadOf } from "../models/heads/language.ts";
 import { RewardModel } from "../models/reward-model.ts";
 import { type Parameter, placement } from "../nn/index.ts";
 import {
@@ -21,9 +22,9 @@ import {
 import type { TrainConfig } from "./config/config.ts";
 import { PreparePool } from "./data/prepare-pool.ts";
 import { pixelLimitsOf } from "./data/run-data.ts";
+import { needsOf, type Objective } from "./objectives/objective.ts";
+import { RunObjectives } from "./objectives/run-objectives.ts";
 import { GroupedPass } from "./step/grouped-pass.ts";
-import { languageHeadOf } from "./step/language-head.ts";
-import type { AnswerTokens } from "./step/language-loss.ts";
 import { addLora } from "./step/lora.ts";
 import { planTrainingMemory, type TrainingMemory } from "./step/memory.ts";
 import { Optimizer } from "./step/optimizer.ts";
@@ -37,6 +38,8 @@ export interface SessionOptions {
   readonly device: Device;
   readonly world: World;
   readonly answerTokens: AnswerTokens;
+  /** Those that stages can weigh. */
+  readonly objectives: readonly Objective[];
 }
 
 /** A tree of more tokens costs more in what its mask hides than it saves in calls of the kernel. */
@@ -48,31 +51,39 @@ export class Session {
   /** By name, in the model's order. */
   readonly trained: ReadonlyMap<string, Parameter>;
   readonly optimizer: Optimizer;
+  readonly objectives: RunObjectives;
   readonly memory: TrainingMemory;
   readonly vision: VisionFeatures;
   readonly pass: GroupedPass;
   readonly pool: PreparePool;
   /** What a person should know about the model. */
   readonly notices: readonly string[];
+  /** Where an objective of some stage asks for it. */
+  readonly #languageHead: LanguageHead | undefined;
 
   /** Throws the codes of a model that cannot be loaded, and `config_invalid` for what `train` does not fit. */
-  constructor({ config, modelFolder, device, world, answerTokens }: SessionOptions) {
+  constructor({ config, modelFolder, device, world, answerTokens, objectives }: SessionOptions) {
     if (config.threads !== undefined) setThreadCount(config.threads);
     this.dtype = chooseDtype(config.dtype, device);
     const place = placement(device, this.dtype, "owned");
     const seedOf = (purpose: string): number => randomStream(purpose, config.seed)();
     using headGenerator = new Generator(seedOf("head"));
     this.model = config.init
-      ? RewardModel.create(modelFolder, place, { ...config.init, seed: initialSeed(config) })
-      : RewardModel.load(modelFolder, place, headGenerator);
+      ? RewardModel.create(modelFolder, place, { ...config.init, seed: initialSeed(config) }, config.head?.hidden)
+      : RewardModel.load(modelFolder, place, { generator: headGenerator, width: config.head?.hidden });
     this.notices = noticesOf(config, this.model);
     const updates = config.lora === undefined ? [] : addLora(this.model.backbone, config.lora, place, seedOf("lora"));
     this.trained = trainedParameters(this.model.namedParameters(), config.train, updates.length > 0);
     for (const { stored } of this.trained.values()) stored.setRequiresGrad(true);
     this.optimizer = new Optimizer(this.trained, { ...config.optimizer, masterWeights: config.masterWeights }, world);
+    this.objectives = new RunObjectives(objectives);
+    const { heads } = needsOf(config.stages.flatMap(({ objective }) => this.objectives.weighed(objective)));
+    const embedding = this.model.backbone.model.embedTokens.weight.stored;
+    this.#languageHead = heads.has("language") ? languageHeadOf(embedding, modelFolder, place) : undefined;
     this.memory = planTrainingMemory(this.model.config, bytesPerElement(this.dtype), this.#freeBytes(device, world), {
       tokenBudget: config.tokenBudget,
       checkpointing: config.activationCheckpointing,
+      logits: this.#languageHead !== undefined,
     });
     const vision = trainedVision(this.trained.keys());
     this.vision = new VisionFeatures(this.model, {
@@ -85,10 +96,10 @@ export class Session {
       tokenBudget: this.memory.tokenBudget,
       checkpointing: this.memory.checkpointing,
       sharing: true,
-      centerRewardsCoefficient: config.loss.centerRewardsCoefficient,
+      loss: config.loss,
       headDropout: config.headDropout,
       treeTokens,
-      languageHead: languageHeadOf(this.model, modelFolder, place),
+      languageHead: this.#languageHead?.weight,
       answerTokens,
     });
     const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
@@ -100,13 +111,15 @@ export class Session {
     const sizeOf = (parameters: Iterable<Parameter>): number =>
       [...parameters].reduce((sum, { stored }) => sum + stored.elements * bytesPerElement(stored.dtype), 0);
     const all = [...this.model.namedParameters()].map(([, parameter]) => parameter);
-    return { weights: sizeOf(all), gradients: sizeOf(this.trained.values()), optimizer: this.optimizer.bytes };
+    const weights = sizeOf(all) + (this.#languageHead?.bytes ?? 0);
+    return { weights, gradients: sizeOf(this.trained.values()), optimizer: this.optimizer.bytes };
   }
 
   async close(): Promise<void> {
     await this.pool.close();
     this.vision.dispose();
     this.optimizer.dispose();
+    this.#languageHead?.dispose();
     this.model.dispose();
   }
 
@@ -122,12 +135,12 @@ export class Session {
 /** The weights' seed: one of their own, or the run's. */
 const initialSeed = ({ init, seed }: TrainConfig): number => init?.seed ?? randomStream("init", seed)();
 
-function noticesOf({ init, model, seed }: TrainConfig, { headIsNew }: RewardModel): string[] {
+function noticesOf({ init, model, seed, head }: TrainConfig, { headIsNew }: RewardModel): string[] {
   if (init) {
     const scales = [
       init.patchEmbedScale !== 1 && `times ${init.patchEmbedScale} for the patch embedding`,
       init.visionOutputScale !== 1 && `times ${init.visionOutputScale} for the vision blocks' outputs`,
-      `${init.headStd ?? "1 / sqrt(hidden + 1)"} for the head`,
+      `${init.headStd ?? "1 / sqrt(inputs + 1)"} for the head`,
     ].filter((text) => text !== false);
     const whose = init.seed === undefined ? `the run's seed, ${seed}` : `seed ${init.seed}`;
     return [
@@ -137,8 +150,8 @@ function noticesOf({ init, model, seed }: TrainConfig, { headIsNew }: RewardMode
   }
   if (!headIsNew) return [];
   return [
-    `${model} has no reward head: it gets a new one, weights drawn from a normal distribution of variance 1 / (hidden + 1) ` +
-      `with seed ${seed}, bias 0.`,
+    `${model} has no reward head: it gets a new one${head ? ` of two layers, ${head.hidden} wide between them` : ""}, weights ` +
+      `drawn from a normal distribution of variance 1 / (${head ? "inputs" : "hidden"} + 1) with seed ${seed}, bias 0.`,
   ];
 }
 

@@ -24,6 +24,7 @@ function metricsOf(step: number): StepMetrics {
     stage: "multimodal",
     step,
     loss: 0.69 / step,
+    sums: {},
     accuracy: 0.5,
     margin: -0.125,
     gradNorm: 3,

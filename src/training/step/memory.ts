@@ -16,16 +16,16 @@ const tokens = { fewest: 512, most: 4096 };
  * tokens as fit.
  *
  * @param bytes that are free once weights, gradients and the optimizer's state are there
- * @param asked what the configuration settles
+ * @param asked what the configuration settles; `logits`: whether language modelling is among what it asks for
  */
 export function planTrainingMemory(
   config: Qwen25VLConfig,
   bytesPerElement: number,
   bytes: number,
-  asked: { tokenBudget?: number | undefined; checkpointing: boolean | "auto" },
+  asked: { tokenBudget?: number | undefined; checkpointing: boolean | "auto"; logits: boolean },
 ): TrainingMemory {
   const half = bytes / 2;
-  const { kept, checkpointed } = tokenBytes(config, bytesPerElement);
+  const { kept, checkpointed } = tokenBytes(config, bytesPerElement, asked.logits);
   const wanted = asked.tokenBudget ?? tokens.most;
   const checkpointing = asked.checkpointing === "auto" ? wanted * kept > half : asked.checkpointing;
   const fitting = Math.floor(half / (checkpointing ? checkpointed : kept) / 256) * 256;
@@ -36,12 +36,20 @@ export function planTrainingMemory(
   };
 }
 
-/** What the graph holds for a token: of all layers, or of one and every layer's input. */
-function tokenBytes({ text }: Qwen25VLConfig, width: number): { kept: number; checkpointed: number } {
+/**
+ * What the graph holds for a token: of all layers, or of one and every layer's input; and its numbers for the vocabulary, as if
+ * it were an answer's. They are gone before a layer is computed again.
+ */
+function tokenBytes({ text }: Qwen25VLConfig, width: number, logits: boolean): { kept: number; checkpointed: number } {
   const { hiddenSize, intermediateSize, layers } = text;
   const keyValue = (hiddenSize / text.heads) * text.keyValueHeads;
   const attention = 12 * hiddenSize + 8 * keyValue; // norm, queries, their rotation, padded and joined copies, output
   const mlp = 2 * hiddenSize + 4 * intermediateSize; // norm, gate, its activation, up, product
   const layer = width * (attention + mlp);
-  return { kept: layers * layer, checkpointed: 2 * layer + layers * width * hiddenSize };
+  // Logits and their gradient as computed; in float32, where that is another, once more; their log-softmax.
+  const vocabulary = logits ? text.vocabSize * (width === 4 ? 12 : 2 * width + 12) : 0;
+  return {
+    kept: layers * layer + vocabulary,
+    checkpointed: Math.max(2 * layer, vocabulary) + layers * width * hiddenSize,
+  };
 }
