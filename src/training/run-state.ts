@@ -15,9 +15,9 @@ import { sumOver, type World } from "./world.ts";
 
 /** Keys of the configuration that decide what the steps are: they cannot change in the middle. */
 function bindingOf(config: TrainConfig): Readonly<Record<string, unknown>> {
-  const { model, init, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, validation } = config;
+  const { model, init, head, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, validation } = config;
   const split = validation?.split;
-  return { model, init, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, split };
+  return { model, init, head, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, split };
 }
 
 const schema = z.object({

@@ -83,6 +83,12 @@ it("killed and resumed, it ends with the same bits", async () => {
   }
 });
 
+it("binds a resume: a head of another width is another run", async () => {
+  const { code, stderr } = await run(["train", configuration("whole"), "--resume", "--set", "head.hidden=32"]);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/other values of head\b/);
+});
+
 it("is refused for a model that has a head", async () => {
   const config = configuration("refused", { model: path.join(fixtures, "parity/plain") });
   const { code, stderr } = await run(["train", config]);
