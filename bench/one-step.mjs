@@ -34,6 +34,8 @@ const { RewardModel } = await load("models/reward-model.js");
 const { placement } = await load("nn/index.js");
 /** @type {typeof import("../src/training/step/grouped-pass.ts")} */
 const { GroupedPass } = await load("training/step/grouped-pass.js");
+/** @type {typeof import("../src/training/objectives/pairwise.ts")} */
+const { pairwise } = await load("training/objectives/pairwise.js");
 /** @type {typeof import("../src/training/step/optimizer.ts")} */
 const { Optimizer } = await load("training/step/optimizer.js");
 /** @type {typeof import("../src/training/step/trainable.ts")} */
@@ -67,7 +69,7 @@ const optimizer = new Optimizer(
   },
   alone("cpu"),
 );
-const { vision: tower, embedding } = model.backbone;
+const { vision: tower } = model.backbone;
 if (!tower) throw new Error(`${folder} has no vision tower`);
 const vision = new VisionFeatures(tower, "cpu", {
   trained: "merger",
@@ -78,10 +80,10 @@ const pass = new GroupedPass(model, vision, [], {
   tokenBudget,
   checkpointing,
   sharing,
-  centerRewardsCoefficient: 0,
+  loss: { centerRewardsCoefficient: 0 },
   headDropout: 0,
   treeTokens: 0,
-  languageHead: embedding.weight.stored,
+  languageHead: undefined,
   answerTokens: { header: 0, end: 0 },
 });
 
@@ -104,10 +106,11 @@ let prepared;
 for (let step = 0; step < steps; step++) {
   const began = performance.now();
   prepared ??= await prepareAll();
-  const { pairwise } = pass.backpropagate(prepared, { pairwise: 1, language: 0 }, 1 / prepared.length, 0);
+  const weighed = [{ objective: pairwise, weight: 1, state: undefined }];
+  const { losses } = pass.backpropagate(prepared, weighed, 1 / prepared.length, 0);
   optimizer.step(3e-4);
   result.seconds.push((performance.now() - began) / 1000);
-  result.losses.push(pairwise / prepared.length);
+  result.losses.push((losses.pairwise ?? Number.NaN) / prepared.length);
 }
 result.peakBytes = process.resourceUsage().maxRSS * 1024;
 console.log(JSON.stringify(result));

@@ -50,6 +50,41 @@ describe("two answers to one prompt", () => {
   });
 });
 
+describe("log-probabilities under a reference policy", () => {
+  it("belong to the answers: chosen and rejected, in this order", () => {
+    expect(accepted({ ...pair, reference_log_probs: [-3.5, -0.25] }).referenceLogProbs).toEqual([-3.5, -0.25]);
+    const chosen = [ask, reply("4")];
+    const conversations = { chosen, rejected: [ask, reply("5")], reference_log_probs: [-1, -2] };
+    expect(accepted(conversations).referenceLogProbs).toEqual([-1, -2]);
+    expect(accepted({ ...pair, reference_log_probs: null }).referenceLogProbs).toBeUndefined();
+  });
+
+  it("stand in the order of responses, of which equal ones are one answer", () => {
+    const several = { messages: [ask], responses: ["4", "5", "4", "6"], scores: [2, 1, 2, 0] };
+    const { answers, referenceLogProbs } = accepted({ ...several, reference_log_probs: [-1, -2, -1, -3] });
+    expect(answers).toEqual(["4", "5", "6"].map(reply));
+    expect(referenceLogProbs).toEqual([-1, -2, -3]);
+    expect(refused({ ...several, reference_log_probs: [-1, -2, -1.5, -3] })).toEqual([
+      "invalid_record",
+      "reference_log_probs: two answers are equal, but their numbers are -1 and -1.5",
+    ]);
+  });
+
+  test.each<[found: string, numbers: unknown, message: string]>([
+    ["too few", [-1], "reference_log_probs: expected as many numbers as answers, found 1 for 2"],
+    ["too many", [-1, -2, -3], "reference_log_probs: expected as many numbers as answers, found 3 for 2"],
+    ["no number", [-1, "-2"], 'reference_log_probs[1]: expected a finite number, found the string "-2"'],
+    ["an object", { chosen: -1 }, "reference_log_probs: expected a list of numbers, found an object"],
+  ])("refuses %s", (_, numbers, message) => {
+    expect(refused({ ...pair, reference_log_probs: numbers })).toEqual(["invalid_record", message]);
+  });
+
+  it("refuses a number that JSON reads as infinite", () => {
+    const line = JSON.stringify(pair).replace(/}$/, ', "reference_log_probs": [-1e999, -1]}');
+    expect(refused(line)[0]).toBe("invalid_record");
+  });
+});
+
 describe("whole conversations", () => {
   it("reads Skywork-Reward-Preference's records: the prompt is what both have in common", () => {
     const turns = [ask, reply("4"), { role: "user", content: "Sure?" }];

@@ -5,7 +5,8 @@
  *     {"chosen": [...turns], "rejected": [...turns]}               two conversations that differ in their last turn
  *     {"messages": [...], "responses": [...], "scores": [...]}     several answers: each pair of different scores
  *
- * `margin`, `weight` and `source` may stand beside them and hold for every pair of the record.
+ * `margin`, `weight` and `source` may stand beside them and hold for every pair of the record; `reference_log_probs` has a
+ * number for each answer.
  */
 
 import { z } from "zod";
@@ -26,6 +27,8 @@ export interface Preference {
   /** At least one. */
   readonly pairs: readonly AnswerPair[];
   readonly source: string | undefined;
+  /** Of each answer: its log-probability under a reference policy, computed before; undefined where the record has none. */
+  readonly referenceLogProbs?: readonly number[] | undefined;
 }
 
 export interface AnswerPair {
@@ -55,6 +58,7 @@ const wirePreference = z.object(
     margin: z.number("a number that is not negative").nonnegative("a number that is not negative").exactOptional(),
     weight: z.number("a positive number").positive("a positive number").exactOptional(),
     source: z.string("a string").exactOptional(),
+    reference_log_probs: z.array(z.number("a finite number"), "a list of numbers").exactOptional(),
   },
   "a record: an object with messages, chosen and rejected",
 );
@@ -68,8 +72,28 @@ export function readPreference(line: string, lineNumber: number): ReadPreference
 
 function toPreference(wire: Wire, id: RecordId): Preference {
   const { margin = 0, weight = 1, source } = wire;
-  const { prefix, answers, ranks } = wire.responses || wire.scores ? readScored(wire) : readPair(wire);
-  return { id, prefix, answers, pairs: pairsOf(ranks, margin, weight), source };
+  const { prefix, answers, ranks, places } = wire.responses || wire.scores ? readScored(wire) : readPair(wire);
+  const referenceLogProbs = wire.reference_log_probs && byAnswer(wire.reference_log_probs, places);
+  return { id, prefix, answers, pairs: pairsOf(ranks, margin, weight), source, referenceLogProbs };
+}
+
+/** -> numbers for each answer of those that a record gives for each of its texts, of which some can be equal */
+function byAnswer(numbers: readonly number[], places: readonly number[]): number[] {
+  if (numbers.length !== places.length) {
+    throw invalid(
+      `reference_log_probs: expected as many numbers as answers, found ${numbers.length} for ${places.length}`,
+    );
+  }
+  const found: number[] = [];
+  for (const [index, place] of places.entries()) {
+    const number = numbers[index] ?? 0;
+    const before = found[place] ?? number;
+    if (before !== number) {
+      throw invalid(`reference_log_probs: two answers are equal, but their numbers are ${before} and ${number}`);
+    }
+    found[place] = number;
+  }
+  return found;
 }
 
 /** A prompt, its answers, and a number for each that is the higher the better the answer. */
@@ -77,6 +101,8 @@ interface RankedAnswers {
   readonly prefix: readonly Message[];
   readonly answers: readonly Message[];
   readonly ranks: readonly number[];
+  /** For each text of the record, in its order (chosen, then rejected), which answer it is. */
+  readonly places: readonly number[];
 }
 
 function readPair({ messages, chosen, rejected }: Wire): RankedAnswers {
@@ -132,7 +158,7 @@ function commonPrompt(prompt: readonly Message[], other: readonly Message[]): re
 
 function inOrder(prefix: readonly Message[], better: Message, worse: Message): RankedAnswers {
   if (sameTurns([better], [worse])) throw invalid("chosen and rejected are equal: neither is better");
-  return { prefix, answers: [better, worse], ranks: [1, 0] };
+  return { prefix, answers: [better, worse], ranks: [1, 0], places: [0, 1] };
 }
 
 function readScored({ messages, chosen, rejected, responses, scores }: Wire): RankedAnswers {
@@ -155,7 +181,8 @@ function readScored({ messages, chosen, rejected, responses, scores }: Wire): Ra
   }
   const ranks = [...scoreOf.values()];
   if (new Set(ranks).size < 2) throw invalid("scores: no two answers have different scores, so none is better");
-  return { prefix, answers: [...scoreOf.keys()].map(assistantTurn), ranks };
+  const texts = [...scoreOf.keys()];
+  return { prefix, answers: texts.map(assistantTurn), ranks, places: responses.map((text) => texts.indexOf(text)) };
 }
 
 /** Every pair of different ranks, in the order of the answers. */

@@ -24,8 +24,6 @@ export interface Family {
   /** config.json's `model_type`. */
   readonly modelType: string;
   readonly shape: Shape;
-  /** Whether the language head is the embedding. */
-  readonly tiesEmbeddings: boolean;
   /** Without weights: its parameters wait for them. */
   createBackbone(): Backbone;
   /** Rejects with `config_invalid` for tokenizer, template or preprocessor files that are missing or not as expected. */

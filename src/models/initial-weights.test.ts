@@ -57,6 +57,26 @@ test("matrices have the deviations asked for, biases are 0, norms 1", () => {
   }
 });
 
+test("a head of two layers is drawn too, each matrix by its inputs unless a deviation is given", () => {
+  const rootMeanSquare = (values: Float32Array = new Float32Array()): number =>
+    Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
+  for (const [headStd, first, last] of [
+    [undefined, 1 / Math.sqrt(65), 1 / Math.sqrt(257)],
+    [0.5, 0.5, 0.5],
+  ] as const) {
+    const init = { seed: 1, std: 0.02, patchEmbedScale: 1, visionOutputScale: 1, ...(headStd && { headStd }) };
+    const model = RewardModel.create(folder, place, init, 256);
+    const values = valuesOf(model);
+    model.dispose();
+    expect(values.has("head.weight")).toBe(false);
+    expect(values.get("head.0.weight")).toHaveLength(256 * 64);
+    // Within four standard errors of a deviation.
+    expect(Math.abs(rootMeanSquare(values.get("head.0.weight")) / first - 1)).toBeLessThan(4 / Math.sqrt(2 * 256 * 64));
+    expect(Math.abs(rootMeanSquare(values.get("head.2.weight")) / last - 1)).toBeLessThan(4 / Math.sqrt(2 * 256));
+    expect([...(values.get("head.0.bias") ?? []), ...(values.get("head.2.bias") ?? [])]).toEqual(Array(257).fill(0));
+  }
+});
+
 test("equal seeds give equal weights, others do not", () => {
   const models = [create(), create(), create({ seed: 2 })];
   const [first, same, other] = models.map(valuesOf);

@@ -11,6 +11,7 @@ import type { Parameter, Placement } from "../nn/index.ts";
 import { addScalarInto, Generator, mulScalar, randn, scope, type Tensor, zeros } from "../torch/index.ts";
 import type { Parts } from "./backbone.ts";
 import { tiesEmbeddings } from "./heads/language.ts";
+import { headDeviation } from "./heads/reward.ts";
 
 export interface InitialWeights {
   readonly seed: number;
@@ -20,8 +21,8 @@ export interface InitialWeights {
   readonly patchEmbedScale: number;
   /** Times `std`, for the last matrix of attention and of the MLP in each block of the vision tower. */
   readonly visionOutputScale: number;
-  /** Of the reward head. */
-  readonly headStd: number;
+  /** Of the reward head's matrices; without it, what a new head gets on a model that is there. */
+  readonly headStd?: number;
 }
 
 /** Draws every parameter, in the order given; equal for equal seeds and one version of libtorch. */
@@ -49,15 +50,17 @@ function initialValue(
     if (!name.endsWith(".bias")) addScalarInto(vector, 1); // a norm's
     return vector;
   }
-  return mulScalar(randn(shape, generator), deviationOf(name, init, parts));
+  return mulScalar(randn(shape, generator), deviationOf(name, shape, init, parts));
 }
 
 function deviationOf(
   name: string,
-  { std, patchEmbedScale, visionOutputScale, headStd }: InitialWeights,
+  shape: readonly number[],
+  init: InitialWeights,
   { initialScale }: Pick<Parts, "initialScale">,
 ): number {
-  if (name === "head.weight") return headStd;
+  const { std, patchEmbedScale, visionOutputScale, headStd = headDeviation(shape) } = init;
+  if (name.startsWith("head.")) return headStd;
   const scale = initialScale(name);
   if (scale === undefined) return std;
   return std * (scale === "pixels" ? patchEmbedScale : visionOutputScale);

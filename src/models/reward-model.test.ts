@@ -299,10 +299,12 @@ describe("refused, and nothing stays behind", () => {
 });
 
 describe("a checkpoint without a head", () => {
+  const numbersOf = (model: RewardModel, name: string): Float32Array =>
+    new Map(model.namedParameters()).get(name)?.value.toFloat32Array() ?? new Float32Array();
   const headOf = (seed: number): { model: RewardModel; weight: Float32Array } => {
     using generator = new Generator(seed);
-    const model = RewardModel.load(folder, inFloat32(), generator);
-    return { model, weight: model.head.weight.value.toFloat32Array() };
+    const model = RewardModel.load(folder, inFloat32(), { generator });
+    return { model, weight: numbersOf(model, "head.weight") };
   };
   beforeEach(() => writeWeights(folder, backbone));
 
@@ -318,7 +320,7 @@ describe("a checkpoint without a head", () => {
     expect(again.weight).toEqual(first.weight);
     expect(other.weight).not.toEqual(first.weight);
     expect(first.model.headIsNew).toBe(true);
-    expect(first.model.head.bias?.value.toFloat32Array()).toEqual(Float32Array.of(0));
+    expect(numbersOf(first.model, "head.bias")).toEqual(Float32Array.of(0));
 
     const reward = rewardOf(first.model);
     for (const { model } of [first, again, other]) model.dispose();
@@ -344,7 +346,48 @@ describe("a checkpoint without a head", () => {
   test("a bias without a weight is no head to be replaced", () => {
     writeWeights(folder, new Map([...backbone, ["v_head.summary.bias", number(1)]]));
     using generator = new Generator(0);
-    expect(() => RewardModel.load(folder, inFloat32(), generator)).toThrow(/no reward head/);
+    expect(() => RewardModel.load(folder, inFloat32(), { generator })).toThrow(/no reward head/);
+  });
+
+  test("gets a head of two layers where one is asked for, and its checkpoint is loaded by its shapes", () => {
+    const before = liveTensors();
+    using generator = new Generator(1);
+    const model = RewardModel.load(folder, inFloat32(), { generator, width: 24 });
+    const names = ["head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias"];
+    expect([...model.namedParameters()].map(([name]) => name).filter((name) => name.startsWith("head."))).toEqual(
+      names,
+    );
+    const found = new Map(model.namedParameters());
+    const stored = names.map((name): [string, Weight] => [
+      name.replace("head.", "v_head.summary."),
+      { shape: found.get(name)?.shape ?? [], values: numbersOf(model, name) },
+    ]);
+    expect(stored.map(([, { shape }]) => shape)).toEqual([[24, smallSizes.hidden], [24], [1, 24], [1]]);
+    const reward = rewardOf(model);
+    model.dispose();
+    writeWeights(folder, new Map([...backbone, ...stored]));
+    const loaded = RewardModel.load(folder, inFloat32());
+    expect(loaded.headIsNew).toBe(false);
+    expect(rewardOf(loaded)).toBe(reward);
+    loaded.dispose();
+    expect(liveTensors()).toEqual(before);
+
+    for (const [missing] of stored) {
+      writeWeights(folder, new Map([...backbone, ...stored.filter(([name]) => name !== missing)]));
+      expect(() => RewardModel.load(folder, inFloat32()), missing).toThrow(
+        expect.objectContaining({ code: expect.stringMatching(/^checkpoint_(mismatch|unsupported)$/) }),
+      );
+    }
+    writeWeights(folder, new Map([...backbone, ...stored, ["score.weight", head]]));
+    expect(() => RewardModel.load(folder, inFloat32())).toThrow(/unexpected 1: head\.weight/);
+  });
+
+  test("a checkpoint with a head gets no new one of two layers", () => {
+    writeWeights(folder, weights());
+    using generator = new Generator(1);
+    expect(() => RewardModel.load(folder, inFloat32(), { generator, width: 24 })).toThrow(
+      expect.objectContaining({ code: "config_invalid", message: expect.stringContaining("has a reward head") }),
+    );
   });
 
   test("a checkpoint with a head keeps it", () => {

@@ -6,59 +6,21 @@
 import { fillSlots, listTensors, type StoredTensor } from "../checkpoint/checkpoint.ts";
 import { fingerprintTensors } from "../checkpoint/fingerprint.ts";
 import { VlRewardError } from "../errors.ts";
-import { Module, Parameter, type Placement } from "../nn/index.ts";
-import {
-  add,
-  bytesPerElement,
-  type Device,
-  type Dtype,
-  mul,
-  mulScalar,
-  type Generator as RandomGenerator,
-  randn,
-  scope,
-  sumAlong,
-  type Tensor,
-  toDtype,
-  zeros,
-} from "../torch/index.ts";
+import { Module, type Parameter, type Placement } from "../nn/index.ts";
+import { bytesPerElement, type Device, type Dtype, type Generator as RandomGenerator } from "../torch/index.ts";
 import type { Backbone } from "./backbone.ts";
 import { familyOf } from "./families.ts";
 import type { Family } from "./family.ts";
 import { type LanguageHead, languageHeadOf } from "./heads/language.ts";
+import { type RewardHead, rewardHead } from "./heads/reward.ts";
 import { assertBare, drawWeights, type InitialWeights } from "./initial-weights.ts";
 
-/** `Linear(hidden, 1)`, always in float32 as TRL computes it. */
-export class RewardHead extends Module {
-  readonly weight: Parameter; // [1, hidden]
-  readonly bias?: Parameter; // [1]
-
-  constructor(hidden: number, options: { bias: boolean }) {
-    super();
-    this.weight = new Parameter([1, hidden], "float32");
-    if (options.bias) this.bias = new Parameter([1], "float32");
-  }
-
-  /** hidden states [n, hidden] -> rewards [n]. A sum of products has the same bits for every n, a matmul has not. */
-  forward(hidden: Tensor): Tensor {
-    const rewards = sumAlong(mul(toDtype(hidden, "float32"), this.weight.value), [-1]);
-    return this.bias ? add(rewards, this.bias.value) : rewards;
-  }
-
-  /**
-   * Fills it as "Learning to summarize from human feedback" does (arXiv 2009.01325): normally distributed
-   * weights of variance 1 / (hidden + 1), so that first rewards are about as large as one hidden value, and no bias.
-   */
-  initialise(generator: RandomGenerator, place: Placement): void {
-    const deviation = headDeviation(this.weight.shape.at(-1) ?? 0);
-    scope(() => {
-      this.weight.assign(mulScalar(randn(this.weight.shape, generator), deviation), place);
-      this.bias?.assign(zeros([1], "float32"), place);
-    });
-  }
+/** For training: what a checkpoint without a head gets. */
+export interface NewHead {
+  readonly generator: RandomGenerator;
+  /** Of a layer before the last one; undefined: there is none. */
+  readonly width?: number | undefined;
 }
-
-const headDeviation = (hidden: number): number => 1 / Math.sqrt(hidden + 1);
 
 export class RewardModel extends Module {
   readonly family: Family;
@@ -69,35 +31,45 @@ export class RewardModel extends Module {
   readonly #folder: string;
   readonly #place: Placement;
   readonly #tensors: ReadonlyMap<string, StoredTensor>;
-
   #languageHead: LanguageHead | undefined;
 
-  private constructor(folder: string, family: Family, tensors: ReadonlyMap<string, StoredTensor>, place: Placement) {
+  private constructor(
+    folder: string,
+    family: Family,
+    tensors: ReadonlyMap<string, StoredTensor>,
+    place: Placement,
+    newWidth: number | undefined,
+  ) {
     super();
     this.#folder = folder;
     this.family = family;
     this.#place = place;
     this.#tensors = tensors;
     this.backbone = family.createBackbone();
-    this.headIsNew = !tensors.has("head.weight");
-    this.head = new RewardHead(family.shape.decoder.hidden, { bias: this.headIsNew || tensors.has("head.bias") });
+    this.headIsNew = lastOfHead(tensors) === undefined;
+    this.head = rewardHead({
+      hidden: family.shape.decoder.hidden,
+      width: this.headIsNew ? newWidth : tensors.get("head.0.weight")?.shape[0],
+      bias: this.headIsNew || tensors.has("head.bias"),
+    });
   }
 
   /**
    * Loads a checkpoint folder. Tensors are mapped; one at a time is copied where `place` asks for another dtype or device.
    * Throws `config_invalid`, `checkpoint_mismatch`, `checkpoint_damaged` or `checkpoint_unsupported`.
    *
-   * @param newHead for training: a checkpoint without a head gets one that is drawn from it, instead of being refused
+   * @param newHead a checkpoint without a head gets one that is drawn from it, instead of being refused; where it asks for a
+   *   width, the checkpoint must have none
    */
-  static load(folder: string, place: Placement, newHead?: RandomGenerator): RewardModel {
+  static load(folder: string, place: Placement, newHead?: NewHead): RewardModel {
     const family = familyOf(folder);
     const tensors = rewardTensors(folder, family);
-    assertHeadFits(tensors, folder, newHead !== undefined);
-    const model = new RewardModel(folder, family, tensors, place);
+    assertHeadFits(tensors, folder, newHead);
+    const model = new RewardModel(folder, family, tensors, place, newHead?.width);
     try {
       const slots = new Map((model.headIsNew ? model.backbone : model).namedParameters());
       fillSlots(slots, tensors, (slot, tensor) => slot.assign(tensor, place));
-      if (model.headIsNew && newHead) model.head.initialise(newHead, place);
+      if (model.headIsNew && newHead) model.head.initialise(newHead.generator, place);
     } catch (error) {
       model.dispose();
       throw error;
@@ -109,19 +81,14 @@ export class RewardModel extends Module {
    * A model of a folder's config.json with weights that are drawn, head included. Throws `config_invalid`, also for a folder
    * that has weights. It has no stored tensors, and so neither `bytes` nor a `fingerprint` that tells it from another.
    *
-   * @param init without `headStd`, the head is drawn as `load` draws a new one
+   * @param width of a layer before the head's last one; undefined: there is none
    */
-  static create(
-    folder: string,
-    place: Placement,
-    init: Omit<InitialWeights, "headStd"> & { readonly headStd?: number },
-  ): RewardModel {
+  static create(folder: string, place: Placement, init: InitialWeights, width?: number): RewardModel {
     assertBare(folder);
     const family = familyOf(folder);
-    const model = new RewardModel(folder, family, new Map(), place);
-    const headStd = init.headStd ?? headDeviation(family.shape.decoder.hidden);
+    const model = new RewardModel(folder, family, new Map(), place, width);
     try {
-      drawWeights(model.namedParameters(), { ...init, headStd }, place, model.backbone.parts);
+      drawWeights(model.namedParameters(), init, place, model.backbone.parts);
     } catch (error) {
       model.dispose();
       throw error;
@@ -166,8 +133,7 @@ export class RewardModel extends Module {
 
   /** The language model's own head, loaded when it is first asked for. Throws `checkpoint_unsupported` where there is none. */
   readonly languageHead = (): LanguageHead => {
-    const { backbone, family } = this;
-    this.#languageHead ??= languageHeadOf(backbone, this.#folder, family.tiesEmbeddings, this.#place);
+    this.#languageHead ??= languageHeadOf(this.backbone.embedding.weight, this.#folder, this.#place);
     return this.#languageHead;
   };
 
@@ -181,6 +147,10 @@ export class RewardModel extends Module {
 const headNames = new Map([
   ["v_head.summary.weight", "head.weight"], // TRL, LLaMA-Factory: value_head.safetensors
   ["v_head.summary.bias", "head.bias"],
+  ["v_head.summary.0.weight", "head.0.weight"], // this program's, of two layers
+  ["v_head.summary.0.bias", "head.0.bias"],
+  ["v_head.summary.2.weight", "head.2.weight"],
+  ["v_head.summary.2.bias", "head.2.bias"],
   ["score.weight", "head.weight"], // Hugging Face's ForSequenceClassification
 ]);
 
@@ -211,14 +181,25 @@ function renamed(stored: ReadonlyMap<string, StoredTensor>, { parameterName }: F
   return tensors;
 }
 
-function assertHeadFits(tensors: ReadonlyMap<string, StoredTensor>, folder: string, mayLack: boolean): void {
-  const head = tensors.get("head.weight");
+/** -> the matrix that gives the reward */
+const lastOfHead = (tensors: ReadonlyMap<string, StoredTensor>): StoredTensor | undefined =>
+  tensors.get("head.weight") ?? tensors.get("head.2.weight");
+
+function assertHeadFits(tensors: ReadonlyMap<string, StoredTensor>, folder: string, newHead?: NewHead): void {
+  const head = lastOfHead(tensors);
   if (!head) {
-    if (mayLack && !tensors.has("head.bias")) return;
+    if (newHead && ![...tensors.keys()].some((name) => name.startsWith("head."))) return;
     throw new VlRewardError(
       "checkpoint_unsupported",
       `${folder} has no reward head: neither v_head.summary.weight (value_head.safetensors) nor score.weight. ` +
         "It is a language model, not a reward model; train a head on it first.",
+    );
+  }
+  if (newHead?.width !== undefined) {
+    throw new VlRewardError(
+      "config_invalid",
+      `head: ${folder} has a reward head, with which training goes on; expected a model without one for a new head with a ` +
+        "hidden layer. Leave out head, or take such a model.",
     );
   }
   const [labels] = head.shape;

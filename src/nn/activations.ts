@@ -10,11 +10,11 @@ import {
   erfInto,
   expInto,
   gelu as fusedGelu,
+  silu as fusedSilu,
   mul,
   mulInto,
   mulScalar,
   neg,
-  silu,
   type Tensor,
 } from "../torch/index.ts";
 
@@ -22,12 +22,19 @@ const needsExactPlaces = (x: Tensor): boolean => x.dtype === "float32" && x.devi
 
 /** silu(gate) * up with silu(x) = x / (1 + e^-x) (Shazeer, arXiv 2002.05202), in one new tensor. */
 export function swiglu(gate: Tensor, up: Tensor): Tensor {
-  if (!needsExactPlaces(gate) || up.requiresGrad) return mul(silu(gate), up);
-  const result = neg(gate);
+  if (!needsExactPlaces(gate) || up.requiresGrad) return mul(fusedSilu(gate), up);
+  const result = silu(gate);
+  mulInto(result, up);
+  return result;
+}
+
+/** x / (1 + e^-x) */
+export function silu(x: Tensor): Tensor {
+  if (!needsExactPlaces(x)) return fusedSilu(x);
+  const result = neg(x);
   expInto(result);
   addScalarInto(result, 1);
-  divOut(gate, result, result);
-  mulInto(result, up);
+  divOut(x, result, result);
   return result;
 }
 

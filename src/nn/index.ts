@@ -1,6 +1,6 @@
 /** @file Neural network building blocks on the tensor library; they know no model. */
 
-export { gelu, swiglu } from "./activations.ts";
+export { gelu, silu, swiglu } from "./activations.ts";
 export { Checkpointing } from "./checkpointing.ts";
 export { Decoder, type DecoderConfig } from "./decoder.ts";
 export { Embedding, GELU, Linear, RMSNorm, SwiGLU } from "./layers.ts";

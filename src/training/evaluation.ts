@@ -4,9 +4,10 @@ import type { BatchEntry } from "./data/order.ts";
 import type { PreparePool } from "./data/prepare-pool.ts";
 import { type Item, inStreams, itemsOf, type PreparedRecord, preparedRecords } from "./data/prepared-records.ts";
 import type { RecordSource } from "./data/record-source.ts";
+import type { LossSettings } from "./objectives/objective.ts";
+import { pairLoss } from "./objectives/pairwise.ts";
 import { type Evaluation, type PairResult, summarise } from "./output/metrics.ts";
 import type { GroupedPass } from "./step/grouped-pass.ts";
-import { type PairwiseLossOptions, pairLoss } from "./step/loss.ts";
 import { sumOver, type World } from "./world.ts";
 
 export interface EvaluationOptions {
@@ -15,7 +16,7 @@ export interface EvaluationOptions {
   readonly world: World;
   readonly tokenBudget: number;
   readonly maxLength: number;
-  readonly loss: PairwiseLossOptions;
+  readonly loss: LossSettings;
   /** Those of some records that can be used; throws where all have to be. */
   readonly usable: (records: readonly PreparedRecord[]) => Extract<PreparedRecord, { pairs: unknown }>[];
 }

@@ -49,6 +49,7 @@ export function writeReport(context: RunStateContext, outcome: string): void {
     peakMemory: process.resourceUsage().maxRSS * 1024,
     data: dataFiles(config, context.data),
     steps: readSteps(config.output),
+    sums: context.session.objectives.sums,
     evaluations: readEvaluations(config.output),
   });
   writeTextDurably(path.join(config.output, "report.html"), page);
@@ -59,7 +60,8 @@ function cardOf(context: RunStateContext): string {
   const { type, momentum, betas, eps, weightDecay, maxGradNorm } = config.optimizer;
   const steps = readSteps(config.output);
   const totalOf = (key: "pairs" | "tokens" | "seconds"): number => steps.reduce((sum, step) => sum + step[key], 0);
-  const centered = config.loss.centerRewardsCoefficient;
+  const { objectives } = session;
+  const weighed = config.stages.flatMap(({ objective }) => objectives.weighed(objective));
   const limits = { ...session.model.family.pixelLimits, ...pixelLimitsOf(config) };
   return modelCard({
     name: path.basename(config.output),
@@ -67,6 +69,7 @@ function cardOf(context: RunStateContext): string {
     drawn: config.init !== undefined,
     trained: config.train,
     adapter: config.lora && { rank: config.lora.rank, alpha: config.lora.alpha },
+    headLayers: [...session.model.head.namedParameters()].length > 2 ? 2 : 1,
     dtype: session.dtype,
     saveDtype: config.saveDtype ?? session.dtype,
     seed: config.seed,
@@ -74,9 +77,13 @@ function cardOf(context: RunStateContext): string {
       (type === "muon" ? `Muon for the matrices of layers, momentum ${short(momentum)}; else ` : "") +
       `AdamW, betas ${betas.join(" and ")}, eps ${short(eps)}, weight decay ${short(weightDecay)}, ` +
       `gradient norm at most ${short(maxGradNorm)}`,
-    loss: `-log sigmoid(chosen - rejected)${centered > 0 ? ` + ${short(centered)} (chosen + rejected)^2` : ""}`,
+    losses: new Map(weighed.map(({ objective }) => [objective.name, objective.formula(config.loss)])),
     stages: config.stages.map((stage, index) => ({
       name: stage.name,
+      loss: objectives
+        .weighed(stage.objective)
+        .map(({ objective, weight }) => (weight === 1 ? "" : `${short(weight)} `) + objective.name)
+        .join(" + "),
       steps: data.stages[index]?.plan.steps ?? 0,
       epochs: stage.epochs,
       batchSize: stage.batchSize,

@@ -15,9 +15,9 @@ import { sumOver, type World } from "./world.ts";
 
 /** Keys of the configuration that decide what the steps are: they cannot change in the middle. */
 function bindingOf(config: TrainConfig): Readonly<Record<string, unknown>> {
-  const { model, init, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, validation } = config;
+  const { model, init, head, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, validation } = config;
   const split = validation?.split;
-  return { model, init, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, split };
+  return { model, init, head, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, split };
 }
 
 const schema = z.object({
@@ -31,6 +31,8 @@ const schema = z.object({
   /** What may change the last bits of everything that follows. */
   setup: z.record(z.string(), z.union([z.string(), z.number()])),
   updates: z.record(z.string(), z.number()),
+  /** What objectives know of the steps before, by name. */
+  objectives: z.record(z.string(), z.unknown()).default({}),
 });
 type State = z.infer<typeof schema>;
 
@@ -82,6 +84,7 @@ export function saveRun(
     data: data.hashes,
     setup: setupOf(session, world),
     updates: Object.fromEntries(weights.map(({ name, updates }) => [name, updates])),
+    objectives: session.objectives.states,
   };
   let folder: string | undefined;
   try {
@@ -147,6 +150,7 @@ export function resumeRun(
     expAvg: () => read("optimizer", `exp_avg.${name}`),
     expAvgSq: () => read("optimizer", `exp_avg_sq.${name}`),
   }));
+  session.objectives.restore(state.objectives);
   return { step: state.step, folder };
 }
 

@@ -14,6 +14,7 @@ import { type TrainConfig, trainConfigText } from "./config/config.ts";
 import type { CheckProgress, FileReport } from "./data/file-check.ts";
 import { closeRunData, openRunData, type RunData } from "./data/run-data.ts";
 import { finishRun, writeReport } from "./finish.ts";
+import type { Objective } from "./objectives/objective.ts";
 import { assertExportTarget } from "./output/export.ts";
 import { type Evaluation, MetricsLog, readEvaluations, type StepMetrics } from "./output/metrics.ts";
 import { TensorBoardLog } from "./output/tensorboard.ts";
@@ -55,6 +56,8 @@ export interface RunOptions {
   /** Whether to stop once the data is checked. */
   readonly checkOnly: boolean;
   readonly world: World;
+  /** Those that the configuration's stages can weigh. */
+  readonly objectives: readonly Objective[];
   readonly emit: (event: TrainEvent) => void;
   readonly isStopping: () => boolean;
   readonly signal: AbortSignal;

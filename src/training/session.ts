@@ -9,6 +9,8 @@ import { type ComputeDtype, chooseDtype } from "../engine/machine/precision.ts";
 import { systemMemory } from "../engine/machine/system-memory.ts";
 import { FeatureStore } from "../engine/pass/feature-store.ts";
 import type { MediaPolicy } from "../media/policy.ts";
+import type { LanguageHead } from "../models/heads/language.ts";
+import type { AnswerTokens } from "../models/prompt.ts";
 import { RewardModel } from "../models/reward-model.ts";
 import { type Parameter, placement } from "../nn/index.ts";
 import {
@@ -22,8 +24,9 @@ import {
 import type { TrainConfig } from "./config/config.ts";
 import { PreparePool } from "./data/prepare-pool.ts";
 import { pixelLimitsOf } from "./data/run-data.ts";
+import { needsOf, type Objective } from "./objectives/objective.ts";
+import { RunObjectives } from "./objectives/run-objectives.ts";
 import { GroupedPass } from "./step/grouped-pass.ts";
-import type { AnswerTokens } from "./step/language-loss.ts";
 import { addLora } from "./step/lora.ts";
 import { planTrainingMemory, type TrainingMemory } from "./step/memory.ts";
 import { Optimizer } from "./step/optimizer.ts";
@@ -38,6 +41,8 @@ export interface SessionOptions {
   readonly device: Device;
   readonly world: World;
   readonly answerTokens: AnswerTokens;
+  /** Those that stages can weigh. */
+  readonly objectives: readonly Objective[];
 }
 
 /** A tree of more tokens costs more in what its mask hides than it saves in calls of the kernel. */
@@ -49,6 +54,7 @@ export class Session {
   /** By name, in the model's order. */
   readonly trained: ReadonlyMap<string, Parameter>;
   readonly optimizer: Optimizer;
+  readonly objectives: RunObjectives;
   readonly memory: TrainingMemory;
   /** Absent where the model reads text alone. */
   readonly vision: VisionFeatures | undefined;
@@ -56,17 +62,19 @@ export class Session {
   readonly pool: PreparePool;
   /** What a person should know about the model. */
   readonly notices: readonly string[];
+  /** Where an objective of some stage asks for it. */
+  readonly #languageHead: LanguageHead | undefined;
 
   /** Throws the codes of a model that cannot be loaded, and `config_invalid` for what `train` does not fit. */
-  constructor({ config, modelFolder, media, device, world, answerTokens }: SessionOptions) {
+  constructor({ config, modelFolder, media, device, world, answerTokens, objectives }: SessionOptions) {
     if (config.threads !== undefined) setThreadCount(config.threads);
     this.dtype = chooseDtype(config.dtype, device);
     const place = placement(device, this.dtype, "owned");
     const seedOf = (purpose: string): number => randomStream(purpose, config.seed)();
     using headGenerator = new Generator(seedOf("head"));
     this.model = config.init
-      ? RewardModel.create(modelFolder, place, { ...config.init, seed: initialSeed(config) })
-      : RewardModel.load(modelFolder, place, headGenerator);
+      ? RewardModel.create(modelFolder, place, { ...config.init, seed: initialSeed(config) }, config.head?.hidden)
+      : RewardModel.load(modelFolder, place, { generator: headGenerator, width: config.head?.hidden });
     this.notices = noticesOf(config, this.model);
     const updates = config.lora === undefined ? [] : addLora(this.model.backbone, config.lora, place, seedOf("lora"));
     this.trained = trainedParameters(
@@ -77,6 +85,9 @@ export class Session {
     );
     for (const { stored } of this.trained.values()) stored.setRequiresGrad(true);
     this.optimizer = new Optimizer(this.trained, { ...config.optimizer, masterWeights: config.masterWeights }, world);
+    this.objectives = new RunObjectives(objectives);
+    const { heads } = needsOf(config.stages.flatMap(({ objective }) => this.objectives.weighed(objective)));
+    this.#languageHead = heads.has("language") ? this.model.languageHead() : undefined;
     this.memory = planTrainingMemory(
       this.model.backbone.shape,
       bytesPerElement(this.dtype),
@@ -84,6 +95,7 @@ export class Session {
       {
         tokenBudget: config.tokenBudget,
         checkpointing: config.activationCheckpointing,
+        logits: this.#languageHead !== undefined,
       },
     );
     this.vision = this.#visionFeatures(config);
@@ -91,10 +103,10 @@ export class Session {
       tokenBudget: this.memory.tokenBudget,
       checkpointing: this.memory.checkpointing,
       sharing: true,
-      centerRewardsCoefficient: config.loss.centerRewardsCoefficient,
+      loss: config.loss,
       headDropout: config.headDropout,
       treeTokens,
-      languageHead: this.model.languageHead().weight,
+      languageHead: this.#languageHead?.weight,
       answerTokens,
     });
     const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
@@ -106,7 +118,8 @@ export class Session {
     const sizeOf = (parameters: Iterable<Parameter>): number =>
       [...parameters].reduce((sum, { stored }) => sum + stored.elements * bytesPerElement(stored.dtype), 0);
     const all = [...this.model.namedParameters()].map(([, parameter]) => parameter);
-    return { weights: sizeOf(all), gradients: sizeOf(this.trained.values()), optimizer: this.optimizer.bytes };
+    const weights = sizeOf(all) + (this.#languageHead?.bytes ?? 0);
+    return { weights, gradients: sizeOf(this.trained.values()), optimizer: this.optimizer.bytes };
   }
 
   async close(): Promise<void> {
@@ -141,12 +154,12 @@ export class Session {
 /** The weights' seed: one of their own, or the run's. */
 const initialSeed = ({ init, seed }: TrainConfig): number => init?.seed ?? randomStream("init", seed)();
 
-function noticesOf({ init, model, seed }: TrainConfig, { headIsNew }: RewardModel): string[] {
+function noticesOf({ init, model, seed, head }: TrainConfig, { headIsNew }: RewardModel): string[] {
   if (init) {
     const scales = [
       init.patchEmbedScale !== 1 && `times ${init.patchEmbedScale} for the patch embedding`,
       init.visionOutputScale !== 1 && `times ${init.visionOutputScale} for the vision blocks' outputs`,
-      `${init.headStd ?? "1 / sqrt(hidden + 1)"} for the head`,
+      `${init.headStd ?? "1 / sqrt(inputs + 1)"} for the head`,
     ].filter((text) => text !== false);
     const whose = init.seed === undefined ? `the run's seed, ${seed}` : `seed ${init.seed}`;
     return [
@@ -156,8 +169,8 @@ function noticesOf({ init, model, seed }: TrainConfig, { headIsNew }: RewardMode
   }
   if (!headIsNew) return [];
   return [
-    `${model} has no reward head: it gets a new one, weights drawn from a normal distribution of variance 1 / (hidden + 1) ` +
-      `with seed ${seed}, bias 0.`,
+    `${model} has no reward head: it gets a new one${head ? ` of two layers, ${head.hidden} wide between them` : ""}, weights ` +
+      `drawn from a normal distribution of variance 1 / (${head ? "inputs" : "hidden"} + 1) with seed ${seed}, bias 0.`,
   ];
 }
 

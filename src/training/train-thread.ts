@@ -7,6 +7,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { toWire, type WireError } from "../tasks/wire-error.ts";
 
 import { chooseDevice, type Device, type ProcessEnvironment, ProcessGroup } from "../torch/index.ts";
+import { objectives } from "./objectives/registry.ts";
 import { type RunOptions, type RunResult, runTraining, type TrainEvent } from "./run.ts";
 import { alone, type World } from "./world.ts";
 
@@ -46,6 +47,7 @@ async function run(): Promise<RunResult> {
   const options = {
     ...task,
     device,
+    objectives,
     emit: (event: TrainEvent) => tell({ kind: "event", event }),
     isStopping: () => Atomics.load(stopping, 0) === 1,
     signal: new AbortController().signal,

@@ -17,6 +17,7 @@ import {
 import { longestAllowed, type RunData, type RunStage } from "./data/run-data.ts";
 import { shareOf } from "./data/share.ts";
 import { evaluate } from "./evaluation.ts";
+import { needsOf } from "./objectives/objective.ts";
 import type { Evaluation, StepMetrics } from "./output/metrics.ts";
 import type { Session } from "./session.ts";
 import { learningRateFactor, warmupStepCount } from "./step/schedule.ts";
@@ -47,7 +48,6 @@ type UsableRecord = Extract<PreparedRecord, { pairs: unknown }>;
 /** What one process finds in a step; summed over all it is the step's metrics. */
 class Tally {
   loss = 0;
-  language = 0;
   correct = 0;
   margin = 0;
   pairs = 0;
@@ -56,15 +56,22 @@ class Tally {
   failed = 0;
   stopping = 0;
   saving = 0;
+  /** Of the objectives, by name. */
+  readonly sums: Record<string, number>;
+
+  constructor(sums: readonly string[]) {
+    this.sums = Object.fromEntries(sums.map((name) => [name, 0]));
+  }
 
   /** -> those of all processes together */
   over(world: World): Tally {
-    const keys = Object.keys(this) as (keyof Omit<Tally, "over">)[];
-    const sums = sumOver(
-      world,
-      Float64Array.from(keys, (key) => this[key]),
-    );
-    return Object.assign(new Tally(), Object.fromEntries(keys.map((key, index) => [key, sums[index]])));
+    const { sums: named, ...counts } = this;
+    const all = sumOver(world, Float64Array.from([...Object.values(counts), ...Object.values(named)]));
+    const tally = new Tally(Object.keys(named));
+    const [keys, names] = [Object.keys(counts), Object.keys(named)];
+    Object.assign(tally, Object.fromEntries(keys.map((key, index) => [key, all[index]])));
+    Object.assign(tally.sums, Object.fromEntries(names.map((name, index) => [name, all[keys.length + index]])));
+    return tally;
   }
 }
 
@@ -97,8 +104,8 @@ export class Trainer {
 
   async #runStage(stage: RunStage, settings: Stage, first: number): Promise<"finished" | "stopped"> {
     const { config, data } = this.#options;
-    const { pool, optimizer } = this.#options.session;
-    const answers = settings.objective.pairwise > 0 ? "all" : "chosen";
+    const { pool, optimizer, objectives } = this.#options.session;
+    const { answers } = needsOf(objectives.weighed(settings.objective));
     const records = preparedRecords(this.#items(stage, first), { pool, maxLength: this.#maxLength, answers });
     if (first === 0 && settings.optimizerState === "reset") optimizer.reset();
     try {
@@ -151,8 +158,9 @@ export class Trainer {
     const step = stage.firstStep + inStage + 1;
     const batch = batchOf(stage, inStage);
     const planned = batch.reduce((sum, { entry }) => sum + entry.pairs.length, 0);
-    const { objective } = settings;
-    const own = new Tally();
+    const weighed = session.objectives.weighed(settings.objective);
+    const { answers, heads } = needsOf(weighed);
+    const own = new Tally(weighed.flatMap(({ objective }) => objective.sums.map(({ name }) => name)));
     const suspects: string[] = [];
     let failure: VlRewardError | undefined;
     const seeds = randomStream("dropout", config.seed, step, world.rank);
@@ -161,16 +169,19 @@ export class Trainer {
         const usable = this.#usable(stream);
         const found = session.pass.backpropagate(
           usable.map(({ pairs }) => pairs),
-          objective,
+          weighed,
           1 / planned,
           seeds(),
         );
         session.optimizer.collect();
-        own.loss += objective.pairwise * found.pairwise + objective.language * found.language;
-        own.language += found.language;
+        own.loss += weighed.reduce(
+          (sum, { objective, weight }) => sum + weight * (found.losses[objective.name] ?? 0),
+          0,
+        );
+        for (const name of Object.keys(own.sums)) own.sums[name] = (own.sums[name] ?? 0) + (found.sums[name] ?? 0);
         for (const [index, record] of usable.entries()) {
           const isMeasured = count(own, record, found.rewards[index] ?? []);
-          if (objective.pairwise > 0 && !isMeasured) suspects.push(placeOf(record.item));
+          if (heads.has("reward") && !isMeasured) suspects.push(placeOf(record.item));
         }
       } catch (error) {
         if (!(error instanceof VlRewardError) || error.code === "internal_error") throw error;
@@ -199,13 +210,16 @@ export class Trainer {
     // Where records were set aside the mean is over fewer pairs than the gradients were scaled for.
     const gradNorm = session.optimizer.step(learningRate, tally.pairs > 0 ? planned / tally.pairs : 1);
     if (!Number.isFinite(gradNorm)) throw diverged(step, "gradient", batch.map(placeOf));
+    const sums = Object.fromEntries(Object.entries(tally.sums).map(([name, sum]) => [name, sum / tally.pairs]));
+    if (tally.pairs > 0) session.objectives.after(weighed, sums);
+    const ranked = heads.has("reward") && answers === "all";
     listener.onStep({
       stage: settings.name,
       step,
       loss: tally.loss / tally.pairs,
-      ...(objective.language > 0 && { languageLoss: tally.language / tally.pairs }),
-      accuracy: objective.pairwise > 0 ? tally.correct / tally.pairs : Number.NaN,
-      margin: objective.pairwise > 0 ? tally.margin / tally.pairs : Number.NaN,
+      sums,
+      accuracy: ranked ? tally.correct / tally.pairs : Number.NaN,
+      margin: ranked ? tally.margin / tally.pairs : Number.NaN,
       gradNorm,
       learningRate,
       pairs: tally.pairs,

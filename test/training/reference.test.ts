@@ -13,6 +13,8 @@ import type { AnswerTokens } from "../../src/models/prompt.ts";
 import { RewardModel } from "../../src/models/reward-model.ts";
 import { placement } from "../../src/nn/index.ts";
 import { liveTensors } from "../../src/torch/index.ts";
+import { language } from "../../src/training/objectives/language.ts";
+import { pairwise } from "../../src/training/objectives/pairwise.ts";
 import { GroupedPass, type PreparedPairs } from "../../src/training/step/grouped-pass.ts";
 import { Optimizer } from "../../src/training/step/optimizer.ts";
 import { trainedParameters, trainedVision } from "../../src/training/step/trainable.ts";
@@ -102,17 +104,17 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     });
     const pass = new GroupedPass(model, vision, [], {
       ...variant,
-      centerRewardsCoefficient: 0,
+      loss: { centerRewardsCoefficient: 0 },
       headDropout: 0,
-      languageHead: model.backbone.embedding.weight.stored,
+      languageHead: undefined,
       answerTokens: { header: 2, end: 0 },
     });
     const steps = Array.from({ length: 5 }, (_, step): Step => {
-      const objective = { pairwise: 1, language: 0 };
-      const { pairwise: loss, rewards } = pass.backpropagate(batch(step), objective, 1 / batchSize, 0);
+      const weighed = [{ objective: pairwise, weight: 1, state: undefined }];
+      const { losses, rewards } = pass.backpropagate(batch(step), weighed, 1 / batchSize, 0);
       const [chosen, rejected] = [0, 1].map((side) => rewards.map((both) => both[side] ?? Number.NaN));
       return {
-        loss: loss / batchSize,
+        loss: (losses.pairwise ?? Number.NaN) / batchSize,
         grad_norm: optimizer.step(learningRate),
         chosen: chosen ?? [],
         rejected: rejected ?? [],
@@ -188,21 +190,25 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       });
       const pass = new GroupedPass(model, vision, [], {
         ...variant,
-        centerRewardsCoefficient: 0,
+        loss: { centerRewardsCoefficient: 0 },
         headDropout: 0,
         languageHead: model.languageHead().weight,
         answerTokens,
       });
-      const objective = { pairwise: 0, language: 1 };
+      const weighed = [{ objective: language, weight: 1, state: undefined }];
+      const lossOf = (some: readonly PreparedPairs[], scale: number): number =>
+        pass.backpropagate(some, weighed, scale, 0).losses.language ?? Number.NaN;
       const right = [{ branch: 0, weight: 1 }];
       const records = prepared.map((record) => ({ ...record, pairs: [], right }));
       for (const [index, loss] of losses.entries()) {
-        const { language } = pass.backpropagate(records.slice(index, index + 1), objective, 1, 0);
-        expect(Math.abs(language / loss - 1), `loss of record ${index}`).toBeLessThan(1e-4);
+        expect(Math.abs(lossOf(records.slice(index, index + 1), 1) / loss - 1), `loss of record ${index}`).toBeLessThan(
+          1e-4,
+        );
       }
       optimizer.discard();
-      const { language } = pass.backpropagate(records, objective, 1 / records.length, 0);
-      expect(Math.abs(language / losses.reduce((sum, loss) => sum + loss) - 1)).toBeLessThan(1e-4);
+      expect(Math.abs(lossOf(records, 1 / records.length) / losses.reduce((sum, loss) => sum + loss) - 1)).toBeLessThan(
+        1e-4,
+      );
       expect(Math.abs(optimizer.step(0) / grad_norm - 1)).toBeLessThan(1e-4);
     },
   );

@@ -3,7 +3,7 @@ import type { StepMetrics } from "../../training/output/metrics.ts";
 import { RecentAverages, stepText } from "./progress.ts";
 
 function metricsOf(step: number, loss: number, pairs = 4): StepMetrics {
-  const rest = { accuracy: 0.75, margin: 1.25, gradNorm: 1, learningRate: 1e-5, tokens: 100, seconds: 2 };
+  const rest = { sums: {}, accuracy: 0.75, margin: 1.25, gradNorm: 1, learningRate: 1e-5, tokens: 100, seconds: 2 };
   return { stage: "multimodal", step, loss, pairs, ...rest };
 }
 

@@ -1,9 +1,10 @@
 /** @file The language model's own head, for whoever asks of a model what it would say: a reward does without it. */
-import { listTensors } from "../../checkpoint/checkpoint.ts";
+import path from "node:path";
+import { listTensors, type StoredTensor } from "../../checkpoint/checkpoint.ts";
 import { VlRewardError } from "../../errors.ts";
+import { readJson } from "../../files/json.ts";
 import { Parameter, type Placement } from "../../nn/index.ts";
 import { bytesPerElement, mapFile, type Tensor } from "../../torch/index.ts";
-import type { Backbone } from "../backbone.ts";
 
 /** What makes a number for each token of the vocabulary of a hidden state. */
 export interface LanguageHead {
@@ -18,26 +19,29 @@ export interface LanguageHead {
  * The embedding where the two are tied, which takes nothing; else the checkpoint's own, which is not trained. Throws
  * `checkpoint_unsupported` where it has neither.
  *
- * @param tied as config.json says
+ * @param embedding the model's, of the tokens [vocabulary, hidden]
  */
-export function languageHeadOf(backbone: Backbone, folder: string, tied: boolean, place: Placement): LanguageHead {
-  const { weight } = backbone.embedding;
-  const embedding = {
-    get weight(): Tensor {
-      return weight.value;
-    },
-    bytes: 0,
-    dispose: () => {},
-  };
-  if (tied) return embedding;
-  const stored = listTensors(folder).get("lm_head.weight");
-  if (!stored) {
-    throw new VlRewardError(
-      "checkpoint_unsupported",
-      `${folder} has no language head: neither lm_head.weight nor tie_word_embeddings in config.json. It can score, but not ` +
-        "say how likely texts are.",
-    );
+export function languageHeadOf(embedding: Parameter, folder: string, place: Placement): LanguageHead {
+  const tied = tiesEmbeddings(readJson(path.join(folder, "config.json")));
+  const stored = tied === true ? undefined : listTensors(folder).get("lm_head.weight");
+  if (stored) return ownHead(stored, place);
+  if (tied !== false) {
+    return {
+      get weight(): Tensor {
+        return embedding.value;
+      },
+      bytes: 0,
+      dispose: () => {},
+    };
   }
+  throw new VlRewardError(
+    "checkpoint_unsupported",
+    `${folder} has no language head: config.json says tie_word_embeddings: false, and there is no lm_head.weight. It can ` +
+      "score, but not say how likely texts are.",
+  );
+}
+
+function ownHead(stored: StoredTensor, place: Placement): LanguageHead {
   const head = new Parameter(stored.shape);
   const [mapped] = mapFile(stored.file, [stored]);
   if (mapped) head.assign(mapped, place);
@@ -51,9 +55,9 @@ export function languageHeadOf(backbone: Backbone, folder: string, tied: boolean
   };
 }
 
-/** Whether a config.json says so, at the top or, as transformers 5 writes it, under `text_config`. */
-export function tiesEmbeddings(config: unknown): boolean {
-  if (typeof config !== "object" || config === null) return false;
+/** Whether a config.json says so, at the top or, as transformers 5 writes it, under `text_config`; undefined where it does not say. */
+export function tiesEmbeddings(config: unknown): boolean | undefined {
+  if (typeof config !== "object" || config === null) return undefined;
   if ("tie_word_embeddings" in config) return config.tie_word_embeddings === true;
-  return "text_config" in config && tiesEmbeddings(config.text_config);
+  return "text_config" in config ? tiesEmbeddings(config.text_config) : undefined;
 }

@@ -1,7 +1,6 @@
 /** @file Qwen2.5-VL as a family: its config, processor, names and files in one value. */
 import { VlRewardError } from "../../errors.ts";
 import type { Family } from "../family.ts";
-import { tiesEmbeddings } from "../heads/language.ts";
 import { Processor } from "../processor.ts";
 import { parseConfig } from "./config.ts";
 import { exportedConfig, exportedPreprocessor } from "./export.ts";
@@ -17,7 +16,6 @@ export function qwen25VL(folder: string, json: unknown, file: string): Family {
     name,
     modelType: "qwen2_5_vl",
     shape: shapeOf(config),
-    tiesEmbeddings: tiesEmbeddings(json),
     createBackbone: () => new Qwen25VL(config),
     loadProcessor: async (options) => {
       const pictures = loadPreprocessorConfig(folder);

@@ -9,6 +9,7 @@
 import { z } from "zod";
 import { categories } from "../../synthetic/question.ts";
 import { splits } from "../../synthetic/world.ts";
+import { objectives } from "../objectives/registry.ts";
 
 const count = z.int("a positive whole number").positive("a positive whole number");
 const wholeFromZero = z.int("a whole number from 0").nonnegative("a whole number from 0");
@@ -142,17 +143,15 @@ const dataSource = z
 
 const objective = z
   .strictObject(
-    {
-      pairwise: fromZero.default(1).describe("of the loss over pairs; 0: rejected answers are not even computed"),
-      language: fromZero
-        .default(0)
-        .describe(
-          "of the cross-entropy of chosen answers, a mean over each one's tokens: what a pretrained model has behind it",
-        ),
-    },
+    Object.fromEntries(
+      objectives.map(({ name, about }, index) => [name, fromZero.default(index === 0 ? 1 : 0).describe(about)]),
+    ),
     "an object with the weights of the losses",
   )
-  .refine(({ pairwise, language }) => pairwise + language > 0, "expected one of the weights to be more than 0")
+  .refine(
+    (weights) => Object.values(weights).some((weight) => weight > 0),
+    "expected one of the weights to be more than 0",
+  )
   .prefault({});
 
 const stage = z
@@ -240,6 +239,13 @@ const loss = z
   )
   .prefault({});
 
+const head = z.strictObject(
+  {
+    hidden: count.describe("numbers between its two layers, with SiLU on them"),
+  },
+  "an object with hidden",
+);
+
 const lora = z.strictObject(
   {
     rank: count.default(16).describe("the width of an adapter"),
@@ -290,7 +296,7 @@ const init = z.strictObject(
       .describe("times std, for the last matrix of attention and MLP in each block of the vision tower"),
     head_std: fromZero
       .exactOptional()
-      .describe("the standard deviation of the reward head; without it, 1 / sqrt(hidden + 1)"),
+      .describe("the standard deviation of the reward head; without it, 1 / sqrt(inputs + 1)"),
   },
   "an object with the keys of new weights, {} for the defaults",
 );
@@ -334,6 +340,9 @@ export const trainConfigSchema = z
       lora: lora
         .exactOptional()
         .describe("low-rank adapters in place of the decoder's and the vision tower's own weights"),
+      head: head
+        .exactOptional()
+        .describe("a new reward head of two layers, for a model that has none; without it, a new head has one"),
       head_dropout: fraction.default(0).describe("of the hidden state before the reward head (TRL: 0.1)"),
       loss: loss.describe("the loss of a pair"),
       optimizer: optimizer.describe("AdamW, or Muon with AdamW"),

@@ -101,7 +101,9 @@ async function prepare(item: Item, { pool, maxLength, answers }: PrepareOptions)
       branch: branchOf(answer),
       weight: chosen.filter((other) => other === answer).length,
     }));
-    return { item, pairs: { prompt, pairs: inBranches, right } };
+    const { referenceLogProbs: known } = preference;
+    const referenceLogProbs = known && used.map((index) => known[index] ?? Number.NaN);
+    return { item, pairs: { prompt, pairs: inBranches, right, referenceLogProbs } };
   } catch (error) {
     if (error instanceof VlRewardError && error.code !== "internal_error") return { item, error };
     throw error;

@@ -57,7 +57,9 @@ export function writeAdapter({ folder, base, options, trained }: AdapterTask): v
     mkdirSync(folder, { recursive: true });
     rmSync(path.join(folder, configFile), { force: true });
   });
-  if (sources.has("head.weight")) writeSafetensors(path.join(folder, headFile), headSources(sources));
+  if ([...sources.keys()].some((name) => name.startsWith("head."))) {
+    writeSafetensors(path.join(folder, headFile), headSources(sources));
+  }
   writeSafetensors(path.join(folder, weightFile), weights);
   const config = {
     peft_type: "LORA",

@@ -118,13 +118,18 @@ function parameterShapes(base: string): ReadonlyMap<string, { readonly shape: re
  * @param sources by the names of the model's parameters
  */
 export function headSources(sources: ReadonlyMap<string, TensorSource>): TensorSource[] {
-  const weight = sources.get("head.weight");
-  if (!weight) throw new VlRewardError("checkpoint_mismatch", "Neither the base nor training has a reward head.");
-  const bias = sources.get("head.bias") ?? { shape: [1], read: () => zeros([1], "float32") };
-  return [
-    { shape: weight.shape, read: weight.read, name: "v_head.summary.weight", dtype: "float32" },
-    { shape: bias.shape, read: bias.read, name: "v_head.summary.bias", dtype: "float32" },
-  ];
+  const head = new Map([...sources].filter(([name]) => name.startsWith("head.")));
+  if (head.size === 0)
+    throw new VlRewardError("checkpoint_mismatch", "Neither the base nor training has a reward head.");
+  if (head.has("head.weight") && !head.has("head.bias")) {
+    head.set("head.bias", { name: "head.bias", shape: [1], dtype: "float32", read: () => zeros([1], "float32") });
+  }
+  return ["", "0.", "2."].flatMap((layer) =>
+    ["weight", "bias"].flatMap((part) => {
+      const source = head.get(`head.${layer}${part}`);
+      return source ? [{ ...source, name: `v_head.summary.${layer}${part}`, dtype: "float32" as const }] : [];
+    }),
+  );
 }
 
 const weightFile = /^(model(-\d+-of-\d+)?\.safetensors(\.index\.json)?|value_head\.safetensors)$/;

@@ -24,6 +24,7 @@ function metricsOf(step: number): StepMetrics {
     stage: "multimodal",
     step,
     loss: 0.69 / step,
+    sums: {},
     accuracy: 0.5,
     margin: -0.125,
     gradNorm: 3,
@@ -113,6 +114,23 @@ describe("the log of metrics", () => {
         '"pairs":4,"tokens":2048,"seconds":1.5}\n',
     );
     log.close();
+  });
+
+  it("has a column for each sum of an objective, behind the loss, and reads them back", () => {
+    const log = MetricsLog.open(folder, { afterStep: 0 });
+    const steps = [
+      { ...metricsOf(1), sums: { language_loss: 2.5 } },
+      { ...metricsOf(2), sums: { language_loss: Number.NaN, delta: -1 }, accuracy: Number.NaN, margin: Number.NaN },
+    ];
+    for (const step of steps) log.step(step);
+    log.close();
+    expect(readFileSync(join(folder, "metrics.jsonl"), "utf8")).toBe(
+      '{"stage":"multimodal","step":1,"loss":0.69,"language_loss":2.5,"accuracy":0.5,"margin":-0.125,"grad_norm":3,' +
+        '"learning_rate":0.00001,"pairs":4,"tokens":2048,"seconds":1.5}\n' +
+        '{"stage":"multimodal","step":2,"loss":0.345,"language_loss":null,"delta":-1,"accuracy":null,"margin":null,' +
+        '"grad_norm":3,"learning_rate":0.00001,"pairs":4,"tokens":2048,"seconds":1.5}\n',
+    );
+    expect(readSteps(folder)).toEqual(steps);
   });
 
   it("writes one line per evaluation, with its sources", () => {

@@ -16,8 +16,8 @@ export interface StepMetrics {
   readonly stage: string; // its name in the configuration
   readonly step: number; // from 1, over all stages
   readonly loss: number;
-  readonly languageLoss?: number; // the part of it that is language modelling, not yet weighted
-  readonly accuracy: number;
+  readonly sums: Readonly<Record<string, number>>; // those of its objectives, by name in snake_case: means as well
+  readonly accuracy: number; // NaN, as the margin, where a stage ranks no answers
   readonly margin: number; // score of chosen less score of rejected
   readonly gradNorm: number; // before clipping
   readonly learningRate: number; // that this step was made with
@@ -118,13 +118,10 @@ export class MetricsLog {
   }
 
   /** Throws VlRewardError `output_unwritable`, as when the disk is full; whole lines remain. */
-  step({ stage, step, loss, languageLoss, accuracy, margin, gradNorm, learningRate, ...counts }: StepMetrics): void {
-    const language = languageLoss === undefined ? {} : { language_loss: languageLoss };
+  step({ stage, step, loss, sums, accuracy, margin, gradNorm, learningRate, ...counts }: StepMetrics): void {
     const rates = { grad_norm: gradNorm, learning_rate: learningRate };
     const { pairs, tokens, seconds } = counts;
-    this.#steps.append(
-      jsonLine({ stage, step, loss, ...language, accuracy, margin, ...rates, pairs, tokens, seconds }),
-    );
+    this.#steps.append(jsonLine({ stage, step, loss, ...sums, accuracy, margin, ...rates, pairs, tokens, seconds }));
   }
 
   /** Throws as `step` does. */
@@ -164,12 +161,12 @@ const measured = z
   .transform((value) => value ?? Number.NaN);
 const count = z.int().nonnegative();
 
+/** Every number that is none of the step's own is a sum of some objective. */
 const stepLine = z
-  .object({
+  .looseObject({
     stage: z.string(),
     step: z.int().positive(),
     loss: measured,
-    language_loss: measured.optional(),
     accuracy: measured,
     margin: measured,
     grad_norm: measured,
@@ -179,12 +176,26 @@ const stepLine = z
     seconds: measured,
   })
   .transform(
-    ({ grad_norm, learning_rate, language_loss, ...rest }): StepMetrics => ({
-      ...rest,
-      ...(language_loss !== undefined && { languageLoss: language_loss }),
-      gradNorm: grad_norm,
-      learningRate: learning_rate,
-    }),
+    ({
+      stage,
+      step,
+      loss,
+      accuracy,
+      margin,
+      grad_norm: gradNorm,
+      learning_rate: learningRate,
+      pairs,
+      tokens,
+      seconds,
+      ...others
+    }): StepMetrics => {
+      const sums = Object.entries(others).flatMap(([name, value]) => {
+        const { data } = measured.safeParse(value);
+        return data === undefined ? [] : [[name, data] as const];
+      });
+      const own = { stage, step, loss, accuracy, margin, gradNorm, learningRate, pairs, tokens, seconds };
+      return { ...own, sums: Object.fromEntries(sums) };
+    },
   );
 
 const accuracyFields = {

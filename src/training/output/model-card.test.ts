@@ -20,11 +20,15 @@ const card: ModelCard = {
   drawn: false,
   trained: ["merger", "decoder", "head"],
   adapter: undefined,
+  headLayers: 1,
   dtype: "bfloat16",
   saveDtype: "bfloat16",
   seed: 7,
   optimizer: "AdamW",
-  loss: "-log sigmoid(chosen - rejected)",
+  losses: new Map([
+    ["pairwise", "-log sigmoid(chosen - rejected)"],
+    ["language", "the cross-entropy of the chosen answers"],
+  ]),
   stages: [
     {
       name: "multimodal",
@@ -34,6 +38,7 @@ const card: ModelCard = {
       learningRate: 1e-5,
       schedule: "cosine",
       warmupRatio: 0.03,
+      loss: "pairwise + 0.5 language",
     },
   ],
   data: [{ use: "multimodal", path: "data/a|b`c.jsonl", weight: 1, report }],
@@ -102,7 +107,11 @@ describe("the model card", () => {
     expect(rowsUnder(text, "used for")).toEqual([
       ["multimodal", "`` data/a\\|b`c.jsonl ``", "1", "1,000", "990", "995", "10"],
     ]);
-    expect(rowsUnder(text, "stage")).toEqual([["multimodal", "2 epochs, 1,200 steps", "64", "1e-5", "cosine", "3.0%"]]);
+    expect(rowsUnder(text, "stage")).toEqual([
+      ["multimodal", "2 epochs, 1,200 steps", "64", "1e-5", "cosine", "3.0%", "pairwise + 0.5 language"],
+    ]);
+    expect(text).toContain("- Loss `pairwise`: -log sigmoid(chosen - rejected)\n");
+    expect(text).toContain("- Loss `language`: the cross-entropy of the chosen answers\n");
     expect(text).toContain("- Seed: 7\n");
     expect(text).toContain("- Trained on: 76,800 pairs, 115,200,000 tokens, in 3 h 5 min\n");
     expect(text).toContain("- Versions: vl-reward 0.1.0\n");
@@ -114,6 +123,14 @@ describe("the model card", () => {
     const text = modelCard(card);
     expect(text).toContain("torch_dtype=torch.bfloat16)");
     expect(text).toContain('"min_pixels": 3136, "max_pixels": 12845056}');
+  });
+
+  it("shows how to score in Python with the head that it has", () => {
+    expect(modelCard(card)).toContain('head["weight"][0] @ hidden + head["bias"][0]');
+    const text = modelCard({ ...card, headLayers: 2 });
+    expect(text).toContain('silu(head["0.weight"] @ hidden + head["0.bias"])');
+    expect(text).toContain('head["2.weight"][0] @ ');
+    expect(text).toContain('+ head["2.bias"][0]');
   });
 
   it("knows nothing of the machine that it was made on", () => {

@@ -14,11 +14,12 @@ export interface ModelCard {
   readonly drawn: boolean; // all weights were, so that nothing of the base but its configuration is left
   readonly trained: readonly string[]; // parts or name patterns, as in the configuration
   readonly adapter: { readonly rank: number; readonly alpha: number } | undefined; // LoRA, merged into the weights
+  readonly headLayers: 1 | 2; // of the reward head
   readonly dtype: "float32" | "bfloat16"; // computed in
   readonly saveDtype: "float32" | "bfloat16"; // of the weights here
   readonly seed: number;
   readonly optimizer: string; // in words: "AdamW, betas 0.9 and 0.999, weight decay 0"
-  readonly loss: string; // in words
+  readonly losses: ReadonlyMap<string, string>; // what stages minimise: names -> formulas, or words
   readonly stages: readonly StageOfCard[];
   readonly data: readonly DataFile[];
   readonly totals: { readonly pairs: number; readonly tokens: number; readonly seconds: number };
@@ -35,6 +36,7 @@ export interface StageOfCard {
   readonly learningRate: number; // its peak
   readonly schedule: string;
   readonly warmupRatio: number;
+  readonly loss: string; // the sum of losses by name, each with its weight: "pairwise + 0.5 language"
 }
 
 /** -> the text of README.md */
@@ -73,14 +75,14 @@ ${table(["used for", "data", "weight", "records", "used", "pairs", "set aside"],
 
 ## Recipe
 
-${table(["stage", "length", "pairs per step", "learning rate", "schedule", "warm-up"], card.stages.map(stageRow))}
+${table(["stage", "length", "pairs per step", "learning rate", "schedule", "warm-up", "loss"], card.stages.map(stageRow))}
 
 ${list([
   [
     "Trained",
     `${card.trained.map(code).join(", ")}${card.adapter ? `, through LoRA of rank ${card.adapter.rank}, alpha ${short(card.adapter.alpha)}, merged` : ""}`,
   ],
-  ["Loss", plain(card.loss)],
+  ...[...card.losses].map(([name, formula]) => [`Loss ${code(name)}`, plain(formula)] as const),
   ["Optimizer", plain(card.optimizer)],
   ["Precision", `computed in ${card.dtype}, saved in ${card.saveDtype}`],
   ["Pixels of a picture", `${grouped(card.pixelLimits.minPixels)} to ${grouped(card.pixelLimits.maxPixels)}`],
@@ -132,13 +134,16 @@ function dataRow({ use, path, weight, report }: DataFile): string[] {
   return [plain(use), code(path), weight === undefined ? "" : String(weight), ...counts];
 }
 
-function stageRow({ name, steps, epochs, batchSize, learningRate, schedule, warmupRatio }: StageOfCard): string[] {
+function stageRow(stage: StageOfCard): string[] {
+  const { name, steps, epochs, batchSize, learningRate, schedule, warmupRatio, loss } = stage;
   const length = `${epochs === undefined ? "" : `${short(epochs)} epoch${epochs === 1 ? "" : "s"}, `}${grouped(steps)} steps`;
-  return [plain(name), length, grouped(batchSize), short(learningRate), schedule, percent(warmupRatio)];
+  return [plain(name), length, grouped(batchSize), short(learningRate), schedule, percent(warmupRatio), plain(loss)];
 }
 
 /** Reads the score at the last token, the newline that ends the answer's turn, as training did. */
-function pythonExample({ dtype, pixelLimits: { minPixels, maxPixels } }: ModelCard): string {
+function pythonExample({ headLayers, dtype, pixelLimits: { minPixels, maxPixels } }: ModelCard): string {
+  const states = headLayers === 1 ? "hidden" : 'torch.nn.functional.silu(head["0.weight"] @ hidden + head["0.bias"])';
+  const last = headLayers === 1 ? "" : "2.";
   return `import torch
 from qwen_vl_utils import process_vision_info
 from safetensors.torch import load_file
@@ -147,15 +152,15 @@ from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 folder = "."
 model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, torch_dtype=torch.${dtype}).eval()
 processor = AutoProcessor.from_pretrained(folder)
-head = load_file(f"{folder}/value_head.safetensors")
+head = {name.removeprefix("v_head.summary."): x.float() for name, x in load_file(f"{folder}/value_head.safetensors").items()}
 
 def score(messages):
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
     images, videos, options = process_vision_info(messages, return_video_kwargs=True)
     inputs = processor(text=[text], images=images, videos=videos, return_tensors="pt", **(options if videos else {}))
     with torch.no_grad():
-        hidden = model(**inputs.to(model.device), output_hidden_states=True).hidden_states[-1][0, -1]
-    return (head["v_head.summary.weight"][0].float() @ hidden.float().cpu() + head["v_head.summary.bias"][0].float()).item()
+        hidden = model(**inputs.to(model.device), output_hidden_states=True).hidden_states[-1][0, -1].float().cpu()
+    return (head["${last}weight"][0] @ ${states} + head["${last}bias"][0]).item()
 
 print(score([
     {"role": "user", "content": [

@@ -34,6 +34,7 @@ function stepsOf(count: number): StepMetrics[] {
     stage: i < count / 2 ? "multimodal" : "mixed",
     step: i + 1,
     loss: 0.7 - (0.4 * i) / count,
+    sums: {},
     accuracy: (i % 5) / 4,
     margin: i / count,
     gradNorm: 1 + (i % 7),
@@ -64,6 +65,7 @@ const empty: Report = {
   peakMemory: 2.5e9,
   data: [],
   steps: [],
+  sums: [{ name: "language_loss", title: "Language modelling", about: "cross-entropy" }],
   evaluations: [],
 };
 
@@ -223,7 +225,7 @@ describe("the report", () => {
   });
 });
 
-it("shows language modelling where some steps have it, and draws nothing where a step has no number", () => {
+it("shows an objective's sum where some steps have it, and draws nothing where a step has no number", () => {
   const titles = (steps: readonly StepMetrics[]): { titles: string[]; page: string } => {
     const page = reportPage({ ...empty, steps });
     return { titles: named(elementsOf(page), "figcaption").map(textOf), page };
@@ -231,9 +233,12 @@ it("shows language modelling where some steps have it, and draws nothing where a
   const plain = stepsOf(40);
   expect(titles(plain).titles.some((title) => title.includes("Language modelling"))).toBe(false);
   const mixed = plain.map((step, i) =>
-    i < 20 ? { ...step, languageLoss: 2 - i / 20, accuracy: Number.NaN, margin: Number.NaN } : step,
+    i < 20
+      ? { ...step, sums: { language_loss: 2 - i / 20, told_nowhere: 1 }, accuracy: Number.NaN, margin: Number.NaN }
+      : step,
   );
   const { titles: found, page } = titles(mixed);
   expect(found.some((title) => title.includes("Language modelling"))).toBe(true);
+  expect(page).not.toContain("told_nowhere");
   expect(page).not.toContain("NaN");
 });

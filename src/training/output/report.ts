@@ -9,6 +9,7 @@ import { type Markup, markup } from "../../report/markup.ts";
 import { byteSize, duration, grouped, percent, percentRange, short } from "../../report/numbers.ts";
 import { reportStyle } from "../../report/style.ts";
 import type { FileReport } from "../data/file-check.ts";
+import type { Sum } from "../objectives/objective.ts";
 import { type Accuracy, bestEvaluation, type Evaluation, type StepMetrics } from "./metrics.ts";
 
 export interface Report {
@@ -19,6 +20,7 @@ export interface Report {
   readonly peakMemory: number | undefined; // bytes, of the process
   readonly data: readonly DataFile[];
   readonly steps: readonly StepMetrics[];
+  readonly sums: readonly Sum[]; // that steps may have
   readonly evaluations: readonly Evaluation[];
 }
 
@@ -51,7 +53,7 @@ export function reportPage(report: Report): string {
 <main>
 ${tiles(report)}
 <section><h2>Curves</h2>
-${stages.length === 0 ? markup`<p class="none">No step was made.</p>` : curves(steps, evaluations).map((curve) => curveChart(curve, stages))}
+${stages.length === 0 ? markup`<p class="none">No step was made.</p>` : curves(report).map((curve) => curveChart(curve, stages))}
 </section>
 ${validation(evaluations)}
 ${stageTable(steps)}
@@ -77,19 +79,14 @@ function stageSpans(steps: readonly StepMetrics[], evaluations: readonly Evaluat
   return spans;
 }
 
-/** Of the steps that have language modelling among their losses. */
-function languageCurve(steps: readonly StepMetrics[]): Curve {
-  return {
-    title: "Language modelling",
-    about: "cross-entropy of the chosen answers, mean over the tokens of each",
-    points: steps.map(({ step, languageLoss = Number.NaN }) => ({ x: step, y: languageLoss })),
-    marks: [],
-    scale: "linear",
-    smoothed: true,
-  };
+/** Of an objective's sum, over the steps that have it; none where no step has. */
+function sumCurve(steps: readonly StepMetrics[], { name, title, about }: Sum): Curve[] {
+  if (!steps.some(({ sums }) => sums[name] !== undefined)) return [];
+  const points = steps.map(({ step, sums }) => ({ x: step, y: sums[name] ?? Number.NaN }));
+  return [{ title, about, points, marks: [], scale: "linear", smoothed: true }];
 }
 
-function curves(steps: readonly StepMetrics[], evaluations: readonly Evaluation[]): Curve[] {
+function curves({ steps, sums, evaluations }: Report): Curve[] {
   const points = (value: (step: StepMetrics) => number) => steps.map((step) => ({ x: step.step, y: value(step) }));
   const marks = (value: (accuracy: Accuracy) => number) =>
     evaluations.map(({ step, overall }) => ({ x: step, y: value(overall) }));
@@ -102,7 +99,7 @@ function curves(steps: readonly StepMetrics[], evaluations: readonly Evaluation[
       scale: "linear",
       smoothed: true,
     },
-    ...(steps.some(({ languageLoss }) => languageLoss !== undefined) ? [languageCurve(steps)] : []),
+    ...sums.flatMap((sum) => sumCurve(steps, sum)),
     {
       title: "Accuracy",
       about: "share of pairs whose chosen answer scores higher",

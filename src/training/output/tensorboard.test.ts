@@ -40,7 +40,7 @@ function checkMasked(masked: number, bytes: Buffer): void {
 }
 
 function step(number: number) {
-  const numbers = { loss: 0.5, accuracy: 0.75, margin: -1, gradNorm: 0, learningRate: 0.25 };
+  const numbers = { loss: 0.5, sums: {}, accuracy: 0.75, margin: -1, gradNorm: 0, learningRate: 0.25 };
   return { stage: "multimodal", step: number, ...numbers, pairs: 64, tokens: 4096, seconds: 2 };
 }
 
@@ -139,6 +139,24 @@ describe("event files", () => {
         },
       },
     ]);
+  });
+
+  it("hold what objectives sum up, and nothing of what a step has not measured", () => {
+    const log = TensorBoardLog.open(folder, { afterStep: 0 });
+    log.step({ ...step(1), sums: { language_loss: 1.5 }, accuracy: Number.NaN, margin: Number.NaN });
+    log.close();
+    const [name = ""] = readdirSync(folder);
+    const [, , { summary } = {}] = readEvents(join(folder, name));
+    expect(summary).toEqual({
+      value: [
+        { tag: "train/loss", simple_value: 0.5 },
+        { tag: "train/language_loss", simple_value: 1.5 },
+        { tag: "train/grad_norm", simple_value: 0 },
+        { tag: "train/learning_rate", simple_value: 0.25 },
+        { tag: "train/pairs_per_second", simple_value: 32 },
+        { tag: "train/tokens_per_second", simple_value: 2048 },
+      ],
+    });
   });
 
   it("of a run that goes on come behind those before and say from where, whatever the clock says", () => {

@@ -37,17 +37,25 @@ export class TensorBoardLog {
     return log;
   }
 
-  /** Throws VlRewardError `output_unwritable`, as when the disk is full; whole events remain. */
-  step({ step, loss, accuracy, margin, gradNorm, learningRate, pairs, tokens, seconds }: StepMetrics): void {
-    this.#scalars(step, [
+  /**
+   * What a step has not measured, as accuracy where no answers are ranked, is left out. Throws VlRewardError
+   * `output_unwritable`, as when the disk is full; whole events remain.
+   */
+  step({ step, loss, sums, accuracy, margin, gradNorm, learningRate, pairs, tokens, seconds }: StepMetrics): void {
+    const scalars: readonly Scalar[] = [
       ["train/loss", loss],
+      ...Object.entries(sums).map(([name, value]): Scalar => [`train/${name}`, value]),
       ["train/accuracy", accuracy],
       ["train/margin", margin],
       ["train/grad_norm", gradNorm],
       ["train/learning_rate", learningRate],
       ["train/pairs_per_second", pairs / seconds],
       ["train/tokens_per_second", tokens / seconds],
-    ]);
+    ];
+    this.#scalars(
+      step,
+      scalars.filter(([, value]) => !Number.isNaN(value)),
+    );
   }
 
   /** Throws as `step` does. */

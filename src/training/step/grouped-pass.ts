@@ -4,7 +4,7 @@
  * memory follows from the stream and not from the batch.
  */
 import { Features } from "../../models/features.ts";
-import type { GroupPrompt, Visual } from "../../models/prompt.ts";
+import type { AnswerTokens, GroupPrompt, Visual } from "../../models/prompt.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import { Checkpointing, type LayerRunner, type LowRankUpdate, RowGradients, runLayers } from "../../nn/index.ts";
 import {
@@ -20,8 +20,8 @@ import {
   type Tensor,
   toDevice,
 } from "../../torch/index.ts";
-import { type AnswerTokens, languageLoss, type WeightedAnswer } from "./language-loss.ts";
-import { type PairwiseLossOptions, pairwiseLoss, type RewardPair } from "./loss.ts";
+import { type LossSettings, needsOf, type RewardPair, type WeighedObjective } from "../objectives/objective.ts";
+import { type ReadAnswer, Reading } from "../objectives/reading.ts";
 import { type Member, planStreams, type Stream } from "./stream.ts";
 import type { VisionFeatures } from "./vision-features.ts";
 
@@ -32,15 +32,11 @@ export interface PreparedPairs {
   readonly pairs: readonly RewardPair[];
   /** The answers that a language model should give, by branch: each counts as often as it was chosen. */
   readonly right: readonly { readonly branch: number; readonly weight: number }[];
+  /** By branch, log-probabilities under a reference policy, where the record has them. */
+  readonly referenceLogProbs?: readonly number[] | undefined;
 }
 
-/** What a step minimises: the sum of these losses, each times its weight. */
-export interface Objective {
-  readonly pairwise: number;
-  readonly language: number;
-}
-
-export interface GroupedPassOptions extends PairwiseLossOptions {
+export interface GroupedPassOptions {
   /** Tokens of one stream; a single prompt with its answers may exceed it. */
   readonly tokenBudget: number;
   /** Conversations about one picture, or with one prompt, whose tokens are at most so many together become a tree. */
@@ -51,8 +47,9 @@ export interface GroupedPassOptions extends PairwiseLossOptions {
   readonly sharing: boolean;
   /** The part of the hidden state that is dropped before the head, while training. */
   readonly headDropout: number;
-  /** What makes numbers for each token of the vocabulary of a hidden state: the embedding, where they are tied. */
-  readonly languageHead: Tensor;
+  readonly loss: LossSettings;
+  /** What makes numbers for each token of the vocabulary of a hidden state, where an objective asks for it. */
+  readonly languageHead: Tensor | undefined;
   /** Where an answer's own tokens begin and end. */
   readonly answerTokens: AnswerTokens;
 }
@@ -61,10 +58,11 @@ export interface GroupedPassOptions extends PairwiseLossOptions {
 export type Rewards = readonly (readonly number[])[];
 
 export interface PassResult {
-  /** Sums over the pairs, and over the right answers, each weighted; not yet times the objective's weights. */
-  readonly pairwise: number;
-  readonly language: number;
-  /** NaN where the objective asks for none. */
+  /** By objective: its loss, not yet times its weight. */
+  readonly losses: Readonly<Record<string, number>>;
+  /** Those of all objectives, by name. */
+  readonly sums: Readonly<Record<string, number>>;
+  /** NaN where no objective asks for them. */
   readonly rewards: Rewards;
 }
 
@@ -91,41 +89,52 @@ export class GroupedPass {
   }
 
   /**
-   * Adds the gradients of `scale` times the summed losses to those of the trained weights.
+   * Adds the gradients of `scale` times the summed losses, each times its weight, to those of the trained weights.
    *
    * @param seed of what is dropped, below 2^32; the same one drops the same
    */
-  backpropagate(prepared: readonly PreparedPairs[], objective: Objective, scale: number, seed: number): PassResult {
+  backpropagate(
+    prepared: readonly PreparedPairs[],
+    weighed: readonly WeighedObjective[],
+    scale: number,
+    seed: number,
+  ): PassResult {
     using generator = new Generator(seed);
-    const sums = { pairwise: 0, language: 0 };
+    const needs = needsOf(weighed);
+    const losses: Record<string, number> = {};
+    const sums: Record<string, number> = {};
     let number = 0;
     const rewards = this.#run(prepared, (stream, read) => {
       this.#dropFrom((seed + number++) % 2 ** 32);
       const checkpointing = this.#options.checkpointing ? new Checkpointing() : undefined;
       const run = checkpointing?.run ?? runLayers;
       const rows = new RowGradients();
-      const wanted = objective.language > 0 ? "all" : "ends";
       const how = { run, lookUp: rows.lookUp };
-      const hidden = stream.forward(this.#features(stream.visuals, run), how, wanted);
-      const losses: Tensor[] = [];
-      if (objective.pairwise > 0) {
-        const values = this.#model.head.forward(this.#dropped(hidden.ends, generator));
-        const loss = pairwiseLoss(values, pairsOf(prepared, stream.members), this.#options);
-        losses.push(mulScalar(loss, objective.pairwise * scale));
-        read(values);
-        sums.pairwise += loss.toFloat32Array()[0] ?? Number.NaN;
-      }
-      if (objective.language > 0 && hidden.all) {
-        const answers = rightAnswers(prepared, stream.members, hidden.rows);
-        const loss = languageLoss(this.#options.languageHead, hidden.all, answers, this.#options.answerTokens);
-        losses.push(mulScalar(loss, objective.language * scale));
-        sums.language += loss.toFloat32Array()[0] ?? Number.NaN;
-      }
-      backward(losses.reduce((sum, loss) => add(sum, loss)));
+      const hidden = stream.forward(this.#features(stream.visuals, run), how, needs.rows);
+      const values = needs.heads.has("reward")
+        ? this.#model.head.forward(this.#dropped(hidden.ends, generator))
+        : undefined;
+      if (values) read(values);
+      const reading = new Reading({
+        pairs: pairsOf(prepared, stream.members),
+        answers: answersOf(prepared, stream.members, hidden.rows),
+        answerTokens: this.#options.answerTokens,
+        settings: this.#options.loss,
+        rewards: values,
+        states: needs.rows === "all" ? hidden.all : undefined,
+        languageHead: this.#options.languageHead,
+      });
+      const parts = weighed.map(({ objective, weight, state }) => {
+        const found = objective.loss(reading, state);
+        addTo(losses, { [objective.name]: found.loss.toFloat32Array()[0] ?? Number.NaN });
+        addTo(sums, found.sums);
+        return mulScalar(found.loss, weight * scale);
+      });
+      backward(parts.reduce((sum, part) => add(sum, part)));
       checkpointing?.backward();
       rows.collect();
     });
-    return { ...sums, rewards };
+    return { losses, sums, rewards };
   }
 
   /** The rewards alone, without gradients and with nothing dropped. */
@@ -207,17 +216,23 @@ function pairsOf(prepared: readonly PreparedPairs[], members: readonly Member[])
   );
 }
 
-/** The right answers that a stream holds, with the rows of their tokens. */
-function rightAnswers(
+/** The answers that a stream holds, in its order, with the rows of their tokens. */
+function answersOf(
   prepared: readonly PreparedPairs[],
   members: readonly Member[],
   rows: readonly Int32Array[],
-): WeightedAnswer[] {
-  return members.flatMap(({ group, branch }, index) => {
-    const { prompt, right = [] } = prepared[group] ?? {};
-    const weight = right.find((answer) => answer.branch === branch)?.weight;
-    const span = prompt?.branches[branch];
-    const own = rows[index];
-    return weight !== undefined && span && own ? [{ ids: span.ids, rows: own, weight }] : [];
+): ReadAnswer[] {
+  return members.map(({ group, branch }, index) => {
+    const { prompt, right = [], referenceLogProbs } = prepared[group] ?? {};
+    return {
+      ids: prompt?.branches[branch]?.ids ?? new Int32Array(),
+      rows: rows[index] ?? new Int32Array(),
+      chosen: right.find((answer) => answer.branch === branch)?.weight ?? 0,
+      referenceLogProb: referenceLogProbs?.[branch],
+    };
   });
+}
+
+function addTo(sums: Record<string, number>, found: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(found)) sums[name] = (sums[name] ?? 0) + value;
 }

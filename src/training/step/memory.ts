@@ -16,16 +16,16 @@ const tokens = { fewest: 512, most: 4096 };
  * tokens as fit.
  *
  * @param bytes that are free once weights, gradients and the optimizer's state are there
- * @param asked what the configuration settles
+ * @param asked what the configuration settles; `logits`: whether language modelling is among what it asks for
  */
 export function planTrainingMemory(
   shape: Shape,
   bytesPerElement: number,
   bytes: number,
-  asked: { tokenBudget?: number | undefined; checkpointing: boolean | "auto" },
+  asked: { tokenBudget?: number | undefined; checkpointing: boolean | "auto"; logits: boolean },
 ): TrainingMemory {
   const half = bytes / 2;
-  const { kept, checkpointed } = tokenBytes(shape, bytesPerElement);
+  const { kept, checkpointed } = tokenBytes(shape, bytesPerElement, asked.logits);
   const wanted = asked.tokenBudget ?? tokens.most;
   const checkpointing = asked.checkpointing === "auto" ? wanted * kept > half : asked.checkpointing;
   const fitting = Math.floor(half / (checkpointing ? checkpointed : kept) / 256) * 256;
@@ -36,12 +36,20 @@ export function planTrainingMemory(
   };
 }
 
-/** What the graph holds for a token: of all layers, or of one and every layer's input. */
-function tokenBytes({ decoder }: Shape, width: number): { kept: number; checkpointed: number } {
+/**
+ * What the graph holds for a token: of all layers, or of one and every layer's input; and its numbers for the vocabulary, as if
+ * it were an answer's. They are gone before a layer is computed again.
+ */
+function tokenBytes({ decoder }: Shape, width: number, logits: boolean): { kept: number; checkpointed: number } {
   const { hidden, intermediate, layers, headWidth } = decoder;
   const [query, keyValue] = [headWidth * decoder.heads, headWidth * decoder.keyValueHeads];
   const attention = 3 * hidden + 9 * query + 8 * keyValue; // norm, queries, their rotation, padded and joined copies, output
   const mlp = 2 * hidden + 4 * intermediate; // norm, gate, its activation, up, product
   const layer = width * (attention + mlp);
-  return { kept: layers * layer, checkpointed: 2 * layer + layers * width * hidden };
+  // Logits and their gradient as computed; in float32, where that is another, once more; their log-softmax.
+  const vocabulary = logits ? decoder.vocabulary * (width === 4 ? 12 : 2 * width + 12) : 0;
+  return {
+    kept: layers * layer + vocabulary,
+    checkpointed: Math.max(2 * layer, vocabulary) + layers * width * hidden,
+  };
 }

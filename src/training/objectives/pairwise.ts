@@ -1,4 +1,5 @@
 /** @file The pairwise loss (Bradley and Terry; Skywork-VL Reward, arXiv 2505.07263, section 3.2). */
+import { short } from "../../report/numbers.ts";
 import {
   add,
   indexSelect,
@@ -11,21 +12,20 @@ import {
   type Tensor,
   tensorFrom,
 } from "../../torch/index.ts";
+import type { LossSettings, Objective, RewardPair } from "./objective.ts";
 
-/** A pair among the answers whose rewards stand side by side. */
-export interface RewardPair {
-  readonly chosen: number; // index of its reward
-  readonly rejected: number;
-  /** By how much the chosen answer should win; 0 where nothing is known. */
-  readonly margin: number;
-  /** Of the pair's loss. */
-  readonly weight: number;
-}
-
-export interface PairwiseLossOptions {
-  /** Draws the sum of a pair's rewards to 0 (Eisenstein et al., arXiv 2312.09244; TRL's center_rewards_coefficient). */
-  readonly centerRewardsCoefficient: number;
-}
+/** As Skywork-VL Reward trains. What a step tells of its pairs, accuracy and margin, needs no sum of this one's. */
+export const pairwise: Objective = {
+  name: "pairwise",
+  about: "of the loss over pairs; 0: rejected answers are not even computed",
+  answers: "all",
+  rows: "ends",
+  heads: ["reward"],
+  sums: [],
+  formula: ({ centerRewardsCoefficient: coefficient }) =>
+    `-log sigmoid(chosen - rejected)${coefficient > 0 ? ` + ${short(coefficient)} (chosen + rejected)^2` : ""}`,
+  loss: ({ rewards, pairs, settings }) => ({ loss: pairwiseLoss(rewards, pairs, settings), sums: {} }),
+};
 
 /**
  * The sum over pairs of weight * (-log sigmoid(chosen - rejected - margin) + coefficient * (chosen + rejected)^2).
@@ -36,7 +36,7 @@ export interface PairwiseLossOptions {
 export function pairwiseLoss(
   rewards: Tensor,
   pairs: readonly RewardPair[],
-  { centerRewardsCoefficient }: PairwiseLossOptions,
+  { centerRewardsCoefficient }: LossSettings,
 ): Tensor {
   const column = (values: readonly number[], dtype: "float32" | "int32"): Tensor =>
     dtype === "int32"
@@ -77,7 +77,7 @@ export function pairLoss(
   chosen: number,
   rejected: number,
   margin: number,
-  { centerRewardsCoefficient }: PairwiseLossOptions,
+  { centerRewardsCoefficient }: LossSettings,
 ): number {
   const lead = chosen - rejected - margin;
   const missed = lead > 0 ? Math.log1p(Math.exp(-lead)) : Math.log1p(Math.exp(lead)) - lead; // -log sigmoid(lead)

@@ -1,4 +1,5 @@
 /** @file Language modelling on answers: the cross-entropy of their tokens, as supervised fine-tuning has it. */
+import type { AnswerTokens } from "../../models/prompt.ts";
 import {
   crossEntropyLoss,
   indexSelect,
@@ -9,14 +10,29 @@ import {
   tensorFrom,
   toDtype,
 } from "../../torch/index.ts";
+import type { Objective } from "./objective.ts";
 
-/** Where an answer's own tokens begin and end in its branch. */
-export interface AnswerTokens {
-  /** Tokens before the answer: the role and its line's end. */
-  readonly header: number;
-  /** The token that ends a turn; the answer's last one. */
-  readonly end: number;
-}
+/** What a pretrained model has behind it, and what keeps one that is trained on pairs able to say what is right. */
+export const language: Objective = {
+  name: "language",
+  about: "of the cross-entropy of chosen answers, a mean over each one's tokens: what a pretrained model has behind it",
+  answers: "chosen",
+  rows: "all",
+  heads: ["language"],
+  sums: [
+    {
+      name: "language_loss",
+      title: "Language modelling",
+      about: "cross-entropy of the chosen answers, mean over the tokens of each",
+    },
+  ],
+  formula: () => "the cross-entropy of the chosen answers, a mean over the tokens of each",
+  loss: ({ languageHead, states, answers, answerTokens }) => {
+    const right = answers.flatMap(({ ids, rows, chosen }) => (chosen > 0 ? [{ ids, rows, weight: chosen }] : []));
+    const loss = languageLoss(languageHead, states, right, answerTokens);
+    return { loss, sums: { language_loss: loss.toFloat32Array()[0] ?? Number.NaN } };
+  },
+};
 
 /** An answer whose tokens are to become likely. */
 export interface WeightedAnswer {
