@@ -6,6 +6,7 @@
  * `anchor` draws rewards to the mean of those before, as BCO's running delta does (arXiv 2404.04656).
  */
 import { z } from "zod";
+import { localPolicy } from "../../dist/media/policy.js";
 import { addScalarInto, clone, mul, sum } from "../../dist/torch/index.js";
 import { loadTrainConfig } from "../../dist/training/config/config.js";
 import { objectives } from "../../dist/training/objectives/registry.js";
@@ -59,6 +60,7 @@ await runTraining({
     stages: config.stages.map((stage, index) => ({ ...stage, objective: stageWeights[index] ?? {} })),
   },
   modelFolder: config.model,
+  media: localPolicy,
   device: "cpu",
   resume: options.includes("--resume"),
   checkOnly: false,

@@ -1,7 +1,8 @@
 /** @file What the groups of a pass ask, sorted by reader: equal requests of several groups are read off a stream together. */
 import type { BranchWork, PromptWork } from "../pass/plan.ts";
 import type { Hidden } from "../pass/stream.ts";
-import { type ReadAnswer, type Reader, type ReadModel, type ReadRequest, readerOf } from "./reader.ts";
+import type { ReadAnswer, Reader, ReadModel, ReadRequest } from "./reader.ts";
+import { readerOf } from "./readers.ts";
 
 /** For each branch of a group, in order: one answer to each request. */
 export type Answers = readonly (readonly ReadAnswer[])[];

@@ -1,15 +1,11 @@
 /**
  * @file What a pass answers with. A reader turns hidden states into one answer for each branch; what is to be read is named by
- * plain data, which crosses threads, and several readers can be asked of one pass. A new reader is a file here and lines in
- * the three lists below.
+ * plain data, which crosses threads, and several readers can be asked of one pass. A new reader is a file here, its
+ * request and its answer below, and a line in readers.ts.
  */
 import type { AnswerTokens } from "../../models/prompt.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import type { Hidden } from "../pass/stream.ts";
-import { logProbsReader } from "./log-probs.ts";
-import { nextTokenReader } from "./next-token.ts";
-import { pooledReader } from "./pooled.ts";
-import { rewardReader, rewardsReader } from "./reward.ts";
 
 /** What to read of every answer of a group. */
 export type ReadRequest =
@@ -66,18 +62,3 @@ export interface Reader<Answer> {
 
 /** What readers need of the model. */
 export type ReadModel = Pick<RewardModel, "head" | "backbone" | "languageHead">;
-
-export function readerOf(request: ReadRequest, model: ReadModel): Reader<ReadAnswer> {
-  switch (request.kind) {
-    case "reward":
-      return rewardReader(model);
-    case "rewards":
-      return rewardsReader(model);
-    case "pooled":
-      return pooledReader(request);
-    case "logProbs":
-      return logProbsReader(model);
-    case "nextToken":
-      return nextTokenReader(model, request.positions);
-  }
-}
