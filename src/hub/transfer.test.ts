@@ -160,9 +160,7 @@ describe("a hub in trouble", () => {
   it("is replaced by a complete cache, at once and with a notice", async () => {
     await fillAsPythonDoes(Object.keys(needed));
     await hub.stop();
-    const start = Date.now();
-    expect(await download({ retryDelays: [60_000] })).toBe(inCache("snapshots", commit));
-    expect(Date.now() - start).toBeLessThan(30_000);
+    expect(await download({ retryDelays: [86_400_000] })).toBe(inCache("snapshots", commit));
     expect(notices()).toEqual([expect.stringMatching(/ECONNREFUSED.*Using the copy in the cache/)]);
   });
 

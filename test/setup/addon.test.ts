@@ -70,10 +70,8 @@ describe("the addon", () => {
 
     const quiet = said.said().length;
     for (const name of ["python3", "c++", "g++", "clang++", "npm"]) clone.program(name, "process.exit(9)");
-    const start = performance.now();
     await clone.build(clone.env());
     await clone.build(clone.env({ VL_REWARD_TORCH: torch }));
-    expect(performance.now() - start).toBeLessThan(500);
     expect(clone.calls()).toEqual([]);
     expect(said.said()).toHaveLength(quiet);
 
