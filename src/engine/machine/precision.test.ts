@@ -6,6 +6,7 @@ import { setThreadCount, setTracer, threadCount } from "../../torch/index.ts";
 import { chooseDtype, fasterDtype, worthwhile } from "./precision.ts";
 
 describe("fasterDtype", () => {
+  let root = "";
   let folder = "";
   const file = (): string => join(folder, "matmul-speeds.json");
   const stored = (): { format: number; machines: Record<string, { float32: number; bfloat16: number }> } =>
@@ -16,11 +17,12 @@ describe("fasterDtype", () => {
     writeFileSync(file(), JSON.stringify({ format: 1, machines }));
   };
   beforeEach(() => {
-    folder = join(mkdtempSync(join(tmpdir(), "precision-")), "not", "there");
+    root = mkdtempSync(join(tmpdir(), "precision-"));
+    folder = join(root, "not", "there");
   });
   afterEach(() => {
     setTracer(undefined);
-    rmSync(join(folder, "../../.."), { recursive: true, force: true });
+    rmSync(root, { recursive: true, force: true });
   });
 
   it("measures once, by a dozen products at most, and remembers", () => {
