@@ -26,7 +26,6 @@ const digests = read(join(fixtures, "digests.json")) as Record<
 >;
 
 const hasShared = existsSync(qwen);
-if (!hasShared) console.warn(`${qwen} is not there: the tests with the real tokenizer and data are skipped`);
 
 function digest(tokenizer: Tokenizer, texts: Iterable<string>): { tokens: number; sha256: string } {
   const sha = createHash("sha256");
@@ -46,28 +45,31 @@ function* strings(value: unknown): Generator<string> {
 }
 
 describe.each(names)("the %s tokenizer", (name) => {
-  describe.skipIf(name === "qwen" && !hasShared)("gives Hugging Face's ids", () => {
-    let tokenizer: Tokenizer;
-    beforeAll(async () => {
-      tokenizer = await Tokenizer.load(folders[name]);
-    });
+  describe.skipIf(name === "qwen" && !hasShared)(
+    `gives Hugging Face's ids${name === "qwen" ? " (needs ../shared)" : ""}`,
+    () => {
+      let tokenizer: Tokenizer;
+      beforeAll(async () => {
+        tokenizer = await Tokenizer.load(folders[name]);
+      });
 
-    it.each(cases)("for $text", (one) => {
-      expect(tokenizer.encodeText(one.text)).toEqual(one[name]);
-    });
+      it.each(cases)("for $text", (one) => {
+        expect(tokenizer.encodeText(one.text)).toEqual(one[name]);
+      });
 
-    it("for 6,000 random Unicode strings", () => {
-      expect(digest(tokenizer, randomTexts())).toEqual(digests.random?.[name]);
-    });
+      it("for 6,000 random Unicode strings", () => {
+        expect(digest(tokenizer, randomTexts())).toEqual(digests.random?.[name]);
+      });
 
-    it.skipIf(!hasShared)("for every string of the shared data", () => {
-      const dpo = read(join(shared, "data/dpo_en_demo.json"));
-      expect(digest(tokenizer, strings(dpo))).toEqual(digests["dpo_en_demo.json"]?.[name]);
-      const lines = readFileSync(join(shared, "data/vl-rewardbench-text.jsonl"), "utf8").trim().split("\n");
-      const texts = lines.flatMap((line) => [...strings(JSON.parse(line))]);
-      expect(digest(tokenizer, texts)).toEqual(digests["vl-rewardbench-text.jsonl"]?.[name]);
-    });
-  });
+      it.skipIf(!hasShared)("for every string of the shared data (needs ../shared)", () => {
+        const dpo = read(join(shared, "data/dpo_en_demo.json"));
+        expect(digest(tokenizer, strings(dpo))).toEqual(digests["dpo_en_demo.json"]?.[name]);
+        const lines = readFileSync(join(shared, "data/vl-rewardbench-text.jsonl"), "utf8").trim().split("\n");
+        const texts = lines.flatMap((line) => [...strings(JSON.parse(line))]);
+        expect(digest(tokenizer, texts)).toEqual(digests["vl-rewardbench-text.jsonl"]?.[name]);
+      });
+    },
+  );
 });
 
 describe("the vocabulary", () => {
@@ -83,7 +85,7 @@ describe("the vocabulary", () => {
     expect(tokenizer.tokenToId("no such token")).toBeUndefined();
   });
 
-  it.skipIf(!hasShared)("has the published ids", async () => {
+  it.skipIf(!hasShared)("has the published ids (needs ../shared)", async () => {
     const tokenizer = await Tokenizer.load(qwen);
     expect(tokenizer.vocabSize).toBe(151_665);
     expect([...tokenizer.controlTokens.values()]).toEqual(Array.from({ length: 14 }, (_, index) => 151_643 + index));
