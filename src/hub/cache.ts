@@ -14,9 +14,10 @@ import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
+import { hasCode } from "../files/system-error.ts";
+import { pause } from "../tasks/pause.ts";
 
 /** Where one model lies in the cache. */
 export interface RepoFolders {
@@ -235,22 +236,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Waits; rejects with the signal's reason as soon as it is aborted. */
-export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
-  signal.throwIfAborted();
-}
-
 /** True when the path leads to something; false for a dangling link. */
 export async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false,
   );
-}
-
-export function hasCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && "code" in error && codes.includes(String(error.code));
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

@@ -9,10 +9,10 @@ import { mkdir, rename, rm, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import { hasCode } from "../files/system-error.ts";
 import {
   cachedCommit,
   exists,
-  hasCode,
   linkIntoSnapshot,
   missingFiles,
   type RepoFolders,

@@ -5,7 +5,8 @@
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { VlRewardError } from "../../errors.ts";
-import { isSystemError, unwritable } from "../../files/durable-file.ts";
+import { unwritable } from "../../files/durable-file.ts";
+import { isSystemError } from "../../files/system-error.ts";
 import {
   type DocumentSpec,
   type SyntheticDocument,
