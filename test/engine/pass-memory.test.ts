@@ -1,6 +1,7 @@
 /**
- * @file What src/reward/memory.ts expects a pass to take, against the peak of a real one. Each pass has a process of its own
- * (one-pass.mjs): in a shared one it would use what the passes before it have left, and how much that is differs by machine.
+ * @file What src/engine/machine/memory.ts expects a pass to take, against the peak of a real one. Each pass has a process
+ * of its own (one-pass.mjs): in a shared one it would use what the passes before it have left, and how much that is differs
+ * by machine.
  */
 import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";

@@ -1,5 +1,5 @@
 /**
- * @file `vl-reward evaluate`: the benchmarks, a subcommand each, and their flags. evaluate-run.ts does the work.
+ * @file `vl-reward evaluate`: the benchmarks, a subcommand each, and their flags. run.ts does the work.
  */
 
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";

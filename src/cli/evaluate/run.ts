@@ -1,6 +1,6 @@
 /**
  * @file A run of `evaluate`: engines opened, the benchmark measured, the result and its page written. The flags are
- * evaluate.ts's.
+ * command.ts's.
  */
 
 import { existsSync, readFileSync } from "node:fs";

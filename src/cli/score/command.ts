@@ -1,5 +1,5 @@
 /**
- * @file `vl-reward score`: flags, the files of the run, signals and exit codes. score-run.ts does the work.
+ * @file `vl-reward score`: flags, the files of the run, signals and exit codes. run.ts does the work.
  */
 
 import { constants } from "node:os";

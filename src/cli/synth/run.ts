@@ -1,5 +1,5 @@
 /**
- * @file A run of `synth`: documents made up and written as preferences, records and pictures. The flags are synth.ts's.
+ * @file A run of `synth`: documents made up and written as preferences, records and pictures. The flags are command.ts's.
  */
 
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";

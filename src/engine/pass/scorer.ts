@@ -4,7 +4,7 @@
  * passes within a number of bytes. It knows nothing of files, threads or order.
  *
  * In float32 on the CPU a score has the same bits whatever company, order, budget, cache or number of threads it is
- * computed with (src/models/qwen2_5_vl/packed-attention.ts, src/nn/activations.ts and src/nn/rows.ts say how).
+ * computed with (src/nn/attention/packed-attention.ts, src/nn/activations.ts and src/nn/rows.ts say how).
  */
 import { cpus } from "node:os";
 import type { GroupPrompt } from "../../models/qwen2_5_vl/processor.ts";
