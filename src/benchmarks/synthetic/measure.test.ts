@@ -30,6 +30,7 @@ const asking = {
   questionsBySize: 4,
   sizes: [112, 168],
   onQuestion: () => {},
+  onCategory: () => {},
 };
 
 describe("measure", () => {
