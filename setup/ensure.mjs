@@ -48,6 +48,7 @@ async function once(place, isReady, work) {
   if (isReady(place)) return;
   const build = join(place.root, "build");
   await withLock(join(build, ".lock"), async () => {
+    removePartials(place.root);
     removePartials(build);
     removePartials(join(build, "objects"));
     if (!isReady(place)) await work(place);

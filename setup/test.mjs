@@ -1,6 +1,6 @@
 /**
  * @file `npm test`: sets up what is missing, then lint, layers, build, types and tests. All of them run, and the end
- * says which failed. Arguments go to vitest: `npm test -- src/media`.
+ * says which failed, which tests were skipped and why, and how many there were. Arguments go to vitest: `npm test -- src/media`.
  */
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
@@ -11,6 +11,7 @@ requireNode();
 const { say, sayError, seconds } = await import("./console.mjs");
 const { ensureAddon, ensureDist, ensureNodeModules, here } = await import("./ensure.mjs");
 const { readJson } = await import("./files.mjs");
+const { countLine, skippedLines } = await import("./test-report.mjs");
 
 const results = join(here.root, "build", "test-results.json");
 const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${results}`];
@@ -53,7 +54,9 @@ for (const [title, work] of steps) {
   }
 }
 say(failed.length === 0 ? "\nAll steps passed." : `\nFailed: ${failed.join(", ")}`);
-console.log(count());
+const report = /** @type {import("./test-report.mjs").TestReport | undefined} */ (readJson(results));
+if (report !== undefined) for (const line of skippedLines(report)) say(line);
+console.log(countLine(report));
 process.exitCode = failed.length === 0 ? 0 : 1;
 
 /**
@@ -66,18 +69,4 @@ function tool(script, ...args) {
     stdio: "inherit",
   });
   if (status !== 0) throw new Found(`exit code ${status}`);
-}
-
-/** The tests in one line; a test file that could not even be read counts as one that failed. */
-function count() {
-  const report =
-    /** @type {{ numPassedTests: number, numFailedTests: number, numPendingTests: number, testResults: { status: string, assertionResults: unknown[] }[] } | undefined} */ (
-      readJson(results)
-    );
-  if (report === undefined) return "0 passed, 1 failed";
-  const broken = report.testResults.filter(
-    ({ status, assertionResults }) => status === "failed" && assertionResults.length === 0,
-  );
-  const skipped = report.numPendingTests > 0 ? `, ${report.numPendingTests} skipped` : "";
-  return `${report.numPassedTests} passed, ${report.numFailedTests + broken.length} failed${skipped}`;
 }

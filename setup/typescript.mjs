@@ -28,7 +28,7 @@ export async function compileTypeScript({ root, env }) {
   await step(title, "compiling src into dist", async () => {
     const made = fingerprint(root); // of what is read now: a file saved meanwhile shows as a difference next time
     const dist = join(root, "dist");
-    const partial = partialName(join(root, "build", "dist"));
+    const partial = partialName(dist); // beside it: its source maps name the sources by where they stand
     rmSync(partial, { recursive: true, force: true });
     const compiler = join(
       dirname(createRequire(join(root, "package.json")).resolve("typescript/package.json")),

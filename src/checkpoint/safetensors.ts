@@ -5,6 +5,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import { isSystemError } from "../files/system-error.ts";
 import { bytesPerElement, type Dtype, type FileTensor } from "../torch/index.ts";
 
 /** The format's names for dtypes. */
@@ -60,8 +61,6 @@ export function readSafetensorsHeader(path: string): Map<string, FileTensor> {
     if (file !== undefined) closeSync(file);
   }
 }
-
-const isSystemError = (error: unknown): error is Error => error instanceof Error && "syscall" in error;
 
 type Header = z.infer<typeof headerSchema>;
 

@@ -152,7 +152,7 @@ describe("writeSafetensors", () => {
   });
 
   // Every write to this device is answered as a full disk answers.
-  test.skipIf(!existsSync("/dev/full"))("a full disk (skipped where there is no /dev/full)", () => {
+  test.skipIf(!existsSync("/dev/full"))("a full disk (needs /dev/full)", () => {
     writeFileSync(file(), "former");
     symlinkSync("/dev/full", `${file()}.incomplete`);
     const big = source("a", "float32", [500_000], () => tensorFrom(new Float32Array(500_000), [500_000]));
@@ -170,7 +170,7 @@ describe("writeSafetensors", () => {
 
   const built = path.join(root, "dist/checkpoint/save.js");
   // Half of the file is on the disk when the system refuses more.
-  test.skipIf(process.platform === "win32")("a limit in the middle", () => {
+  test.skipIf(process.platform === "win32")("a limit in the middle (needs a system with ulimit)", () => {
     mkdirSync(path.join(folder, "out"));
     const program = `
       const { writeSafetensors } = await import(${JSON.stringify(pathToFileURL(built).href)});

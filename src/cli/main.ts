@@ -11,6 +11,7 @@ import { VlRewardError } from "../errors.ts";
 import { addDemoCommand } from "./demo/command.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addEvaluateCommand } from "./evaluate/command.ts";
+import { Interrupted } from "./interrupts.ts";
 import { addScoreCommand } from "./score/command.ts";
 import { addSynthCommand } from "./synth/command.ts";
 import { addTokenizerCommand } from "./tokenizer/command.ts";
@@ -42,6 +43,7 @@ process.exit();
 
 function exitCode(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has written its message
+  if (error instanceof Interrupted) return error.exitCode;
   const unexpected = error instanceof Error ? error.stack : String(error);
   process.stderr.write(`vl-reward: ${error instanceof VlRewardError ? error.message : unexpected}\n`);
   return 2;

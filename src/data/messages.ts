@@ -1,5 +1,5 @@
 /**
- * @file OpenAI chat messages as they stand in JSON, checked and turned into the types of src/models/conversation.ts.
+ * @file OpenAI chat messages as they stand in JSON, checked and turned into the types of src/conversation.ts.
  *
  * A part's unknown keys are errors, because a misspelt `max_pixels` would silently change a score; OpenAI's `detail`
  * and the `cache_control` of other services say nothing to this model and are let through. A key whose value is null
@@ -10,6 +10,7 @@
 import { z } from "zod";
 import type { Message, Part, Role } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
+import { camelCase } from "../files/camel-case.ts";
 import { jsonPath, quote } from "./schema-errors.ts";
 
 /** Text that has an encoding: half a surrogate pair has none, and a tokenizer would replace it without a word. */
@@ -142,16 +143,4 @@ function readPart(wire: z.infer<typeof part>): Part {
 function withoutIgnored<T extends { detail?: unknown; cache_control?: unknown }>(wire: T) {
   const { detail, cache_control, ...rest } = wire;
   return rest;
-}
-
-type CamelKey<K> = K extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelKey<Tail>>}` : K;
-type CamelCase<T> = { [K in keyof T as CamelKey<K>]: T[K] };
-
-/** The one mapping from the wire's spelling to TypeScript's: `min_pixels` to `minPixels`. */
-function camelCase<T extends object>(wire: T): CamelCase<T> {
-  const entries = Object.entries(wire).map(([key, value]) => [
-    key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()),
-    value,
-  ]);
-  return Object.fromEntries(entries) as CamelCase<T>;
 }

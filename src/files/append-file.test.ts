@@ -39,7 +39,7 @@ describe("a file that grows by records", () => {
     );
   });
 
-  it.skipIf(!existsSync("/dev/full"))("says that the disk is full", () => {
+  it.skipIf(!existsSync("/dev/full"))("says that the disk is full (needs /dev/full)", () => {
     const file = AppendFile.open("/dev/full", 0);
     expect(() => file.append(Buffer.from("x\n"))).toThrow(
       expect.objectContaining({
@@ -51,7 +51,7 @@ describe("a file that grows by records", () => {
   });
 
   it.skipIf(!hasLimits)(
-    "takes back a record of which only a part could be written, and goes on when there is room",
+    "takes back a record of which only a part could be written, and goes on when there is room (needs prlimit)",
     () => {
       const path = join(folder, "limited");
       const file = AppendFile.open(path, 0);

@@ -6,6 +6,7 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync, statfsSync, writeSy
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { VlRewardError } from "../errors.ts";
+import { isSystemError } from "./system-error.ts";
 
 /** The end of the name of what is not finished. */
 export const incomplete = ".incomplete";
@@ -75,9 +76,6 @@ export function writing<T>(target: string, body: () => T): T {
     throw unwritable(target, error);
   }
 }
-
-export const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
-  error instanceof Error && "syscall" in error;
 
 /** The disk, the user's share of it, or the largest file that is allowed. */
 const full = new Map([

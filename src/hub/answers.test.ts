@@ -129,7 +129,7 @@ describe("refusals", () => {
     refuseFiles(404, "EntryNotFound");
     await expect(download()).rejects.toMatchObject({
       code: "download_failed",
-      message: expect.stringMatching(/^model-.*\.safetensors of org.*does not have it/),
+      message: expect.stringMatching(/^[\w.-]+ of org\/model@main: .*does not have it/),
     });
   });
 

@@ -11,12 +11,13 @@
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
+import { hasCode } from "../files/system-error.ts";
+import { pause } from "../tasks/pause.ts";
 
 /** Where one model lies in the cache. */
 export interface RepoFolders {
@@ -58,40 +59,47 @@ export async function recordRef(folders: RepoFolders, revision: string, commit: 
   await rename(draft, path);
 }
 
+export const indexName = "model.safetensors.index.json";
 const weightIndex = z.object({ weight_map: z.record(z.string(), z.string()) });
+
+/** The file of each tensor, as a snapshot's index says; undefined where it has none, or one that the loader will refuse. */
+export async function weightMapOf(snapshot: string): Promise<Readonly<Record<string, string>> | undefined> {
+  const text = await readIfThere(join(snapshot, indexName));
+  if (text === undefined) return undefined;
+  try {
+    return weightIndex.parse(JSON.parse(text)).weight_map;
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * The files that a snapshot lacks before a model can be loaded from it: config, tokenizer, and the weights, all shards
  * of them. A link to a blob that is gone counts as lacking. Empty: nothing is missing.
  */
 export async function missingFiles(snapshot: string): Promise<string[]> {
-  const names = await readdir(snapshot).catch(() => []);
-  const required = new Set(["config.json", "tokenizer.json"]);
-  const indexes = names.filter((name) => name.endsWith(".safetensors.index.json"));
-  for (const name of indexes) {
-    required.add(name);
-    for (const shard of await shardsOf(join(snapshot, name))) {
-      required.add(shard);
-    }
-  }
-  if (indexes.length === 0) {
-    required.add("model.safetensors");
-  }
-  const missing: string[] = [];
-  for (const name of required) {
-    if (!(await exists(join(snapshot, name)))) {
-      missing.push(name);
-    }
-  }
-  return missing;
+  const weightMap = await weightMapOf(snapshot);
+  const weights = weightMap ? Object.values(weightMap) : ["model.safetensors"];
+  return absentFrom(snapshot, new Set(["config.json", "tokenizer.json", ...weights]));
 }
 
-async function shardsOf(indexPath: string): Promise<string[]> {
-  try {
-    return Object.values(weightIndex.parse(JSON.parse(await readFile(indexPath, "utf8"))).weight_map);
-  } catch {
-    return []; // not there, or not an index: the loader says so by name; here it only tells what else must be there
+/**
+ * Whether a snapshot has all that a reward model has, so that the hub need not be asked what else there may be: Python fills
+ * snapshots by single files, and its own classes have no use for the head or the processor's configuration.
+ */
+export async function isWhole(snapshot: string): Promise<boolean> {
+  if ((await missingFiles(snapshot)).length > 0) return false;
+  const head = "score.weight" in ((await weightMapOf(snapshot)) ?? {}) ? [] : ["value_head.safetensors"];
+  return (await absentFrom(snapshot, ["preprocessor_config.json", ...head])).length === 0;
+}
+
+/** Those of the names that lead to nothing in a snapshot. */
+export async function absentFrom(snapshot: string, names: Iterable<string>): Promise<string[]> {
+  const absent: string[] = [];
+  for (const name of names) {
+    if (!(await exists(join(snapshot, name)))) absent.push(name);
   }
+  return absent;
 }
 
 /**
@@ -235,22 +243,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Waits; rejects with the signal's reason as soon as it is aborted. */
-export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
-  signal.throwIfAborted();
-}
-
 /** True when the path leads to something; false for a dangling link. */
 export async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false,
   );
-}
-
-export function hasCode(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && "code" in error && codes.includes(String(error.code));
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

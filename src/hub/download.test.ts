@@ -62,6 +62,41 @@ describe("layout", () => {
     expect(hub.seen.map(({ path }) => path)).toEqual(["/api/models/org/model/revision/main"]);
   });
 
+  it("asks for nothing at all when all of a commit is there, and for the list while the head or a shard is not", async () => {
+    await fillAsPythonDoes(Object.keys(needed).filter((name) => name !== "value_head.safetensors"));
+    await expectWhole(await download({}, commit));
+    expect(hub.seen.length).toBeGreaterThan(0);
+    hub.seen.length = 0;
+    expect(await download({}, commit)).toBe(inCache("snapshots", commit));
+    expect(hub.seen).toEqual([]);
+    await rm(inCache("blobs", hub.etag(shard)));
+    await rm(inCache("snapshots", commit, shard));
+    await expectWhole(await download({}, commit));
+    expect(downloadsOf(shard).length).toBe(1);
+  });
+
+  it("does not fetch weights a second time under other names", async () => {
+    hub.files.set("consolidated.safetensors", shardBytes);
+    hub.files.set("model.safetensors", shardBytes);
+    hub.files.set(
+      "consolidated.safetensors.index.json",
+      Buffer.from('{"weight_map":{"a":"consolidated.safetensors"}}'),
+    );
+    const snapshot = await download();
+    await expectWhole(snapshot);
+    expect((await readdir(snapshot)).sort()).toEqual(Object.keys(needed).sort());
+    expect(await download({ offlineBy: "HF_HUB_OFFLINE=1" })).toBe(snapshot);
+  });
+
+  it("fetches the one file of weights where there is no index, with its head", async () => {
+    for (const name of hub.files.keys()) if (/^model[.-]/.test(name)) hub.files.delete(name);
+    hub.files.set("model.safetensors", shardBytes);
+    hub.files.set("consolidated.safetensors", shardBytes);
+    const snapshot = await download();
+    const weights = (await readdir(snapshot)).filter((name) => name.includes("safetensors"));
+    expect(weights.sort()).toEqual(["model.safetensors", "value_head.safetensors"]);
+  });
+
   it("uses what Python downloaded, and fetches the rest", async () => {
     await fillAsPythonDoes(Object.keys(needed).filter((name) => name !== "merges.txt"));
     await expectWhole(await download());
@@ -96,8 +131,12 @@ describe("layout", () => {
   it("ignores names that lead out of the snapshot and refuses etags that do", async () => {
     hub.files.set("../config.json", Buffer.from("evil"));
     hub.files.set("..\\tokenizer.json", Buffer.from("evil"));
+    hub.files.set("../evil.safetensors", Buffer.from("evil"));
+    const weightMap = { a: shard, b: "model-00002-of-00002.safetensors", c: "../evil.safetensors" };
+    hub.files.set("model.safetensors.index.json", Buffer.from(JSON.stringify({ weight_map: weightMap })));
     const snapshot = await download();
     expect((await readdir(snapshot)).sort()).toEqual(Object.keys(needed).sort());
+    expect(await readdir(inCache("snapshots"))).toEqual([commit]);
     await rm(settings.cacheFolder, { recursive: true });
     hub.intercept = ({ method }, response) => {
       if (method === "HEAD") {

@@ -2,22 +2,26 @@
  * @file Downloads a model from a Hugging Face hub into the cache that it shares with Python.
  *
  * One request lists the files of the revision; what the cache lacks is fetched, four files at a time, each into
- * `blobs/<etag>.incomplete`, which a later run resumes. A file becomes a blob only when its checksum is the published
- * one. Own requests rather than @huggingface/hub: that library neither resumes nor verifies.
+ * `blobs/<etag>.incomplete`, which a later run resumes. Of the weights only those are fetched that are loaded: a repository
+ * may hold them a second time under other names. A file becomes a blob only when its checksum is the published one. Own requests rather than @huggingface/hub: that library neither resumes nor verifies.
  */
 import { mkdir, rename, rm, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import { hasCode } from "../files/system-error.ts";
 import {
+  absentFrom,
   cachedCommit,
   exists,
-  hasCode,
+  indexName,
+  isWhole,
   linkIntoSnapshot,
   missingFiles,
   type RepoFolders,
   recordRef,
   repoFolders,
+  weightMapOf,
   withBlobLock,
 } from "./cache.ts";
 import { type Answer, ask, describe, HubUnreachable, persist, type Subject } from "./http.ts";
@@ -35,6 +39,7 @@ export interface DownloadOptions {
 }
 
 const parallelFiles = 4;
+const headName = "value_head.safetensors";
 
 /** Files of a repository's top folder that a model is loaded from; weights in other formats are left where they are. */
 const neededFiles = [
@@ -43,13 +48,17 @@ const neededFiles = [
   /^(tokenizer|chat_template)[^/\\]*\.json$/,
   /^(vocab|added_tokens|special_tokens_map)\.json$/,
   /^(tokenizer\.model|merges\.txt|vocab\.txt)$/,
-  /^[^/\\]+\.(jinja|safetensors|safetensors\.index\.json)$/,
+  /^[^/\\]+\.jinja$/,
 ];
+
+/** Weights that are loaded where there is no index: a model's, or those of an adapter that has yet to be merged. */
+const singleFiles = ["model.safetensors", "adapter_model.safetensors"];
 
 const listing = z.object({
   sha: z.string().regex(/^[0-9a-f]{40}$/),
   siblings: z.array(z.object({ rfilename: z.string() })),
 });
+type Listing = z.infer<typeof listing>;
 
 /**
  * Brings the files of `id` (`org/name`) at `revision` (branch, tag or commit) into the cache and returns the folder
@@ -99,6 +108,9 @@ async function bringIntoCache(
   const cached = commit === undefined ? undefined : join(folders.snapshots, commit);
   const missing = cached === undefined ? ["config.json"] : await missingFiles(cached);
   const usable = missing.length === 0 ? cached : undefined;
+  if (usable !== undefined && commit === revision && (await isWhole(usable))) {
+    return usable; // what a commit holds never changes
+  }
   if (settings.offlineBy !== undefined) {
     if (usable !== undefined) {
       return usable;
@@ -110,7 +122,7 @@ async function bringIntoCache(
     );
   }
 
-  let published: z.infer<typeof listing>;
+  let published: Listing;
   try {
     // Whoever has a usable copy is not kept waiting for a network that is down.
     const patience = usable === undefined ? settings : { ...settings, retryDelays: [] };
@@ -124,14 +136,12 @@ async function bringIntoCache(
   }
 
   const snapshot = join(folders.snapshots, published.sha);
-  const names = neededNames(subject, published);
-  const absent: string[] = [];
-  for (const name of names) {
-    if (!(await exists(join(snapshot, name)))) {
-      absent.push(name);
-    }
-  }
-  await fetchAll({ settings, folders, subject, commit: published.sha }, absent, { ...options, signal });
+  const download: Download = { settings, folders, subject, commit: published.sha };
+  const others = neededNames(subject, published);
+  const absent = await absentFrom(snapshot, namesOf(published));
+  const wanted = new Set([...others, ...(await weightNames(download, snapshot, published, signal))]);
+  const names = absent.filter((name) => wanted.has(name));
+  await fetchAll(download, names, { ...options, signal });
   // The reference comes last: it never points to a snapshot that is only half there.
   await recordRef(folders, revision, published.sha);
   return snapshot;
@@ -163,22 +173,42 @@ async function listFiles(settings: HubSettings, subject: Subject, signal: AbortS
   });
 }
 
-function neededNames(subject: Subject, published: z.infer<typeof listing>): string[] {
-  const all = published.siblings.map((sibling) => sibling.rfilename);
-  const names = all.filter((name) => neededFiles.some((pattern) => pattern.test(name)));
+/** All but the weights. */
+function neededNames(subject: Subject, published: Listing): string[] {
+  const names = namesOf(published).filter((name) => neededFiles.some((pattern) => pattern.test(name)));
   if (!names.includes("config.json")) {
     throw new VlRewardError("model_not_found", `${describe(subject)} has no config.json: it is not a model.`);
   }
-  if (!names.some((name) => name.endsWith(".safetensors"))) {
-    const others = all.filter((name) => /\.(bin|pt|pth|gguf|onnx|h5|msgpack)$/.test(name));
-    throw new VlRewardError(
-      "checkpoint_unsupported",
-      `${describe(subject)} has no *.safetensors (${others.length > 0 ? `only ${others.join(", ")}` : "no weights at all"}). ` +
-        "Convert it to safetensors first.",
-    );
-  }
   return names;
 }
+
+/** The files that the index names, which is fetched for that, or the single one; and the head beside them. */
+async function weightNames(
+  download: Download,
+  snapshot: string,
+  published: Listing,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const all = namesOf(published);
+  const files = all.filter((name) => /^[^/\\]+\.safetensors$/.test(name));
+  const withHead = (weights: readonly string[]): string[] => [...weights, ...files.filter((name) => name === headName)];
+  if (all.includes(indexName) && files.length > 0) {
+    // Without a word: when the others are fetched it is found there, and its bytes are counted with theirs.
+    await fetchAll(download, await absentFrom(snapshot, [indexName]), { signal });
+    const named = new Set(Object.values((await weightMapOf(snapshot)) ?? {}));
+    return withHead([indexName, ...files.filter((name) => named.has(name))]);
+  }
+  const single = singleFiles.find((name) => files.includes(name));
+  if (single !== undefined) return withHead([single]);
+  const others = all.filter((name) => /\.(safetensors|bin|pt|pth|gguf|onnx|h5|msgpack)$/.test(name));
+  throw new VlRewardError(
+    "checkpoint_unsupported",
+    `${describe(download.subject)} has neither model.safetensors nor ${indexName} ` +
+      `(${others.length > 0 ? `only ${others.join(", ")}` : "no weights at all"}). Convert it to safetensors first.`,
+  );
+}
+
+const namesOf = (published: Listing): string[] => published.siblings.map((sibling) => sibling.rfilename);
 
 async function fetchAll(
   download: Download,
@@ -190,7 +220,7 @@ async function fetchAll(
   await noticeIfDiskIsSmall(download, total, options);
   const doneBy = new Map<string, number>();
   let done = 0;
-  await inParallel(files, options.signal, async (file, signal) => {
+  const fetchOne = async (file: PublishedFile, signal: AbortSignal): Promise<void> => {
     const report = (fileDone: number): void => {
       done += fileDone - (doneBy.get(file.name) ?? 0);
       doneBy.set(file.name, fileDone);
@@ -210,7 +240,15 @@ async function fetchAll(
       }
       report(file.size);
     });
-  });
+  };
+  // Where there is a config.json all others are there too: a pinned commit is not asked for again.
+  const isLast = (file: PublishedFile): boolean => file.name === "config.json";
+  await inParallel(
+    files.filter((file) => !isLast(file)),
+    options.signal,
+    fetchOne,
+  );
+  await inParallel(files.filter(isLast), options.signal, fetchOne);
 }
 
 /** Asks for checksum and size of a file, pinned to the commit. */

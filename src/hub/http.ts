@@ -6,7 +6,7 @@
  * Knows nothing of files on disk.
  */
 import { VlRewardError } from "../errors.ts";
-import { pause } from "./cache.ts";
+import { pause } from "../tasks/pause.ts";
 import type { HubSettings } from "./settings.ts";
 
 /** The hub could not be reached or was not able to answer: the same request may succeed later. */

@@ -18,7 +18,7 @@ export interface LocateOptions extends DownloadOptions {
 
 /**
  * Returns the folder with the model's config.json, downloading the model when it is one of the hub. The environment says
- * where the cache and the hub are (hub-settings.ts).
+ * where the cache and the hub are (settings.ts).
  * @throws VlRewardError `model_not_found`, `usage` for a contradicting revision, and what `downloadModel` throws
  */
 export async function locateModel(model: string, options: LocateOptions): Promise<string> {

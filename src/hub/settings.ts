@@ -8,6 +8,7 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { VlRewardError } from "../errors.ts";
+import { hasCode } from "../files/system-error.ts";
 
 export interface HubSettings {
   /** Address of the hub, without a slash at its end. */
@@ -59,7 +60,7 @@ async function token(env: Environment, home: string): Promise<string | undefined
     if (cause instanceof VlRewardError) {
       throw cause;
     }
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
+    if (hasCode(cause, "ENOENT")) {
       return undefined;
     }
     throw new VlRewardError("usage", `The hub token file ${path} cannot be read. Mend it or set HF_TOKEN.`, { cause });

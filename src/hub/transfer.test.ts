@@ -1,4 +1,5 @@
 /** @file Bytes that come late, in parts, altered or not at all. */
+import { existsSync } from "node:fs";
 import { lstat, mkdir, readFile, stat, symlink } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import {
@@ -99,15 +100,18 @@ describe("resuming", () => {
     expect(downloadsOf(shard).map(({ range }) => range)).toEqual(["bytes=50000-"]);
   });
 
-  it.skipIf(process.platform !== "linux")("says that the disk is full and keeps what it has", async () => {
-    await mkdir(inCache("blobs"), { recursive: true });
-    await symlink("/dev/full", incomplete(shard)); // every write answers ENOSPC
-    await expect(download()).rejects.toMatchObject({
-      code: "download_failed",
-      message: expect.stringMatching(/disk .* full.*goes on/),
-    });
-    expect((await lstat(incomplete(shard))).isSymbolicLink()).toBe(true);
-  });
+  it.skipIf(!existsSync("/dev/full"))(
+    "says that the disk is full and keeps what it has (needs /dev/full)",
+    async () => {
+      await mkdir(inCache("blobs"), { recursive: true });
+      await symlink("/dev/full", incomplete(shard)); // every write answers ENOSPC
+      await expect(download()).rejects.toMatchObject({
+        code: "download_failed",
+        message: expect.stringMatching(/disk .* full.*goes on/),
+      });
+      expect((await lstat(incomplete(shard))).isSymbolicLink()).toBe(true);
+    },
+  );
 });
 
 describe("a hub in trouble", () => {
@@ -160,9 +164,7 @@ describe("a hub in trouble", () => {
   it("is replaced by a complete cache, at once and with a notice", async () => {
     await fillAsPythonDoes(Object.keys(needed));
     await hub.stop();
-    const start = Date.now();
-    expect(await download({ retryDelays: [60_000] })).toBe(inCache("snapshots", commit));
-    expect(Date.now() - start).toBeLessThan(30_000);
+    expect(await download({ retryDelays: [86_400_000] })).toBe(inCache("snapshots", commit));
     expect(notices()).toEqual([expect.stringMatching(/ECONNREFUSED.*Using the copy in the cache/)]);
   });
 

@@ -7,7 +7,7 @@
  * grey and palette pictures too (the reference shows what hides under it), and 16-bit grey keeps its high byte
  * (the reference cuts off at 255). AVIF's chroma is interpolated otherwise than in libavif: see image.test.ts.
  *
- * Knows nothing of sizes that a model wants (models/qwen2_5_vl/image-process.ts) or of where bytes come from (source.ts).
+ * Knows nothing of sizes that a model wants (src/models/qwen2_5_vl/image-process.ts) or of where bytes come from (source.ts).
  */
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { VlRewardError } from "../errors.ts";

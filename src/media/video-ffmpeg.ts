@@ -2,7 +2,7 @@
  * @file What src/media/video.ts needs of FFmpeg beside the decoding itself: loading it, reading from memory, the stored
  * rotation and the conversion to RGB.
  *
- * The conversion repeats the filter graph of decord 0.6.0 (src/video/ffmpeg in its repository), which runs on FFmpeg
+ * The conversion repeats the filter graph of decord 0.6.0 (dmlc/decord:src/video/ffmpeg), which runs on FFmpeg
  * 4.1, where the scaler's default was still bilinear: colour matrix and range are those of the frame, BT.601 and
  * limited range where it does not say. Where 4.1 had to interpolate rows of chroma (10 bits, odd heights) it took the
  * nearest one or the mean of two; chroma sited at the bottom comes nearest to that, and elsewhere changes nothing.

@@ -430,33 +430,36 @@ describe("memory", () => {
   const anonymous = (): number =>
     Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1000;
 
-  test.skipIf(process.platform !== "linux")("a mapped checkpoint of 100 MB takes less than one of its tensors", () => {
-    writeWeights(folder, weights());
-    score(); // what libtorch sets up once
-    const sizes: Sizes = { ...smallSizes, vocabulary: 64, hidden: 1024, intermediate: 8192, layers: 2 };
-    const shapes = [...backboneShapes(sizes), ["score.weight", [1, sizes.hidden]] as const];
-    const bytes = (shape: readonly number[]): number => 2 * shape.reduce((product, length) => product * length, 1);
-    const header = safetensorsHeader(shapes.map(([name, shape]) => [name, "BF16", shape, bytes(shape)]));
-    const start = rawSafetensors(header.padEnd(Math.ceil(header.length / 8) * 8));
-    const total = shapes.reduce((sum, [, shape]) => sum + bytes(shape), 0);
-    expect(total).toBeGreaterThan(100e6);
-    const file = openSync(path.join(folder, "model.safetensors"), "w");
-    writeSync(file, start);
-    ftruncateSync(file, start.length + total); // a hole, which reads as zeros
-    closeSync(file);
-    const config = configOf(sizes);
-    writeFlatConfig({
-      ...config.top,
-      ...config.textFields,
-      rope_scaling: { type: "mrope", mrope_section: config.mropeSection },
-    });
+  test.skipIf(process.platform !== "linux")(
+    "a mapped checkpoint of 100 MB takes less than one of its tensors (needs Linux, which tells it)",
+    () => {
+      writeWeights(folder, weights());
+      score(); // what libtorch sets up once
+      const sizes: Sizes = { ...smallSizes, vocabulary: 64, hidden: 1024, intermediate: 8192, layers: 2 };
+      const shapes = [...backboneShapes(sizes), ["score.weight", [1, sizes.hidden]] as const];
+      const bytes = (shape: readonly number[]): number => 2 * shape.reduce((product, length) => product * length, 1);
+      const header = safetensorsHeader(shapes.map(([name, shape]) => [name, "BF16", shape, bytes(shape)]));
+      const start = rawSafetensors(header.padEnd(Math.ceil(header.length / 8) * 8));
+      const total = shapes.reduce((sum, [, shape]) => sum + bytes(shape), 0);
+      expect(total).toBeGreaterThan(100e6);
+      const file = openSync(path.join(folder, "model.safetensors"), "w");
+      writeSync(file, start);
+      ftruncateSync(file, start.length + total); // a hole, which reads as zeros
+      closeSync(file);
+      const config = configOf(sizes);
+      writeFlatConfig({
+        ...config.top,
+        ...config.textFields,
+        rope_scaling: { type: "mrope", mrope_section: config.mropeSection },
+      });
 
-    const before = anonymous();
-    const model = RewardModel.load(folder, inFloat32());
-    const oneTensor = (sizes.hidden * sizes.intermediate * 2) / 1e6; // as it is stored
-    expect(anonymous() - before).toBeLessThan(oneTensor);
-    expect(rewardOf(model)).toBe(0);
-    expect(anonymous() - before).toBeLessThan(2 * oneTensor + 16); // one in float32, and what a pass itself leaves
-    model.dispose();
-  });
+      const before = anonymous();
+      const model = RewardModel.load(folder, inFloat32());
+      const oneTensor = (sizes.hidden * sizes.intermediate * 2) / 1e6; // as it is stored
+      expect(anonymous() - before).toBeLessThan(oneTensor);
+      expect(rewardOf(model)).toBe(0);
+      expect(anonymous() - before).toBeLessThan(2 * oneTensor + 16); // one in float32, and what a pass itself leaves
+      model.dispose();
+    },
+  );
 });

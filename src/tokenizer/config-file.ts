@@ -4,13 +4,14 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import { hasCode } from "../files/system-error.ts";
 
 /** @returns the file's text, or undefined if there is no such file */
 export async function readIfThere(folder: string, name: string): Promise<string | undefined> {
   try {
     return await readFile(join(folder, name), "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (hasCode(error, "ENOENT")) return undefined;
     const reason = error instanceof Error ? error.message : String(error);
     throw new VlRewardError("config_invalid", `${join(folder, name)} cannot be read: ${reason}`, { cause: error });
   }

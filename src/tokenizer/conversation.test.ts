@@ -17,10 +17,9 @@ const conversations = read("conversations.json") as (Case & { label: string; ren
 const injections = read("injections.json") as Case[];
 
 const hasShared = existsSync(folders.qwen);
-if (!hasShared) console.warn(`${folders.qwen} is not there: the tests with the real tokenizer are skipped`);
 
 describe.each(names)("with the %s tokenizer", (name) => {
-  describe.skipIf(name === "qwen" && !hasShared)("a conversation", () => {
+  describe.skipIf(name === "qwen" && !hasShared)(`a conversation${name === "qwen" ? " (needs ../shared)" : ""}`, () => {
     let tokenizer: Tokenizer;
     let template: ChatTemplate;
     beforeAll(async () => {

@@ -23,14 +23,17 @@ describe("chooseDevice", () => {
     );
   });
 
-  test.skipIf(devicesHere > 0)("without a driver auto is the CPU, and cuda says what to do", () => {
-    expect(chooseDevice("auto")).toBe("cpu");
-    expect(() => chooseDevice("cuda")).toThrow(
-      expect.objectContaining({ code: "device_unavailable", message: expect.stringContaining("--device cpu") }),
-    );
-  });
+  test.skipIf(devicesHere > 0)(
+    "without a driver auto is the CPU, and cuda says what to do (needs a machine without GPUs)",
+    () => {
+      expect(chooseDevice("auto")).toBe("cpu");
+      expect(() => chooseDevice("cuda")).toThrow(
+        expect.objectContaining({ code: "device_unavailable", message: expect.stringContaining("--device cpu") }),
+      );
+    },
+  );
 
-  test.skipIf(devicesHere === 0)("with one, auto and cuda are the first", () => {
+  test.skipIf(devicesHere === 0)("with one, auto and cuda are the first (needs a GPU)", () => {
     expect(chooseDevice("auto")).toBe("cuda:0");
     expect(chooseDevice("cuda")).toBe("cuda:0");
   });
@@ -60,7 +63,7 @@ describe("deviceMemory", () => {
     expect(() => deviceMemory("cpu")).toThrow(expect.objectContaining({ code: "operator_failed" }));
   });
 
-  test.skipIf(devicesHere === 0)("a GPU has some free, and no more than it has", () => {
+  test.skipIf(devicesHere === 0)("a GPU has some free, and no more than it has (needs a GPU)", () => {
     const { free, total } = deviceMemory("cuda:0");
     expect(free).toBeGreaterThan(0);
     expect(free).toBeLessThanOrEqual(total);

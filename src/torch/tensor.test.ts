@@ -180,24 +180,27 @@ describe("mapFile", () => {
     expect([...readFileSync(file)]).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   });
 
-  test.skipIf(process.platform !== "linux")("the mapping lives as long as a tensor over it", () => {
-    const file = counting("alive", 8192);
-    const isMapped = () => readFileSync("/proc/self/maps", "utf8").includes(file);
-    const [first, second] = mapFile(file, [
-      { offset: 0, shape: [4], dtype: "uint8" },
-      { offset: 4096, shape: [4], dtype: "int32" },
-    ]);
-    expect(isMapped()).toBe(true);
-    rmSync(file); // an open mapping keeps the bytes
-    first?.dispose();
-    if (!second) throw new Error("no tensor");
-    const part = narrow(second, 0, 1, 2);
-    second.dispose();
-    expect(isMapped()).toBe(true);
-    expect(part.toTypedArray()).toEqual(Int32Array.of(word(4 % 256), word(8)));
-    part.dispose();
-    expect(isMapped()).toBe(false);
-  });
+  test.skipIf(process.platform !== "linux")(
+    "the mapping lives as long as a tensor over it (needs Linux, which tells it)",
+    () => {
+      const file = counting("alive", 8192);
+      const isMapped = () => readFileSync("/proc/self/maps", "utf8").includes(file);
+      const [first, second] = mapFile(file, [
+        { offset: 0, shape: [4], dtype: "uint8" },
+        { offset: 4096, shape: [4], dtype: "int32" },
+      ]);
+      expect(isMapped()).toBe(true);
+      rmSync(file); // an open mapping keeps the bytes
+      first?.dispose();
+      if (!second) throw new Error("no tensor");
+      const part = narrow(second, 0, 1, 2);
+      second.dispose();
+      expect(isMapped()).toBe(true);
+      expect(part.toTypedArray()).toEqual(Int32Array.of(word(4 % 256), word(8)));
+      part.dispose();
+      expect(isMapped()).toBe(false);
+    },
+  );
 
   test("liveTensors counts a mapped part once, however many views it has", () => {
     const before = liveTensors();

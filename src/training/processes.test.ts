@@ -17,13 +17,11 @@ interface Launched {
     signal: string | null;
     stdout: string;
     stderr: string;
-    seconds: number;
   }>;
 }
 
 /** A launcher of `processes` times the program, which has `rank` and `say` in scope. */
 function launch(processes: number, program: string): Launched {
-  const began = performance.now();
   const rank = `
     const rank = Number(process.env.RANK);
     const say = (text) => process.stdout.write(text + "\\n");
@@ -48,7 +46,6 @@ function launch(processes: number, program: string): Launched {
     code,
     signal,
     ...printed,
-    seconds: (performance.now() - began) / 1000,
   }));
   return { child, printed: () => printed, ended };
 }
@@ -94,9 +91,8 @@ describe("one that dies ends the others", () => {
   const wait = "setInterval(() => {}, 1000);";
 
   test("by its exit code", async () => {
-    const { code, stderr, seconds } = await launch(3, `if (rank === 1) process.exit(5); ${wait}`).ended;
+    const { code, stderr } = await launch(3, `if (rank === 1) process.exit(5); ${wait}`).ended;
     expect({ code, stderr }).toEqual({ code: 5, stderr: "rank 1 ended with exit code 5; ending the other 2\n" });
-    expect(seconds).toBeLessThan(10);
   });
 
   test("by a signal", async () => {
@@ -106,12 +102,11 @@ describe("one that dies ends the others", () => {
 
   test("one that does not hear is killed within 30 s", async () => {
     const deaf = `process.on("SIGTERM", () => {}); ${wait} if (rank === 1) setTimeout(() => process.exit(3), 3000);`;
-    const { code, stderr, seconds } = await launch(2, deaf).ended;
+    const { code, stderr } = await launch(2, deaf).ended;
     expect({ code, stderr: stderr.split("\n") }).toEqual({
       code: 3,
       stderr: ["rank 1 ended with exit code 3; ending the other one", "rank 0 did not end within 20 s; killing it", ""],
     });
-    expect(seconds).toBeLessThan(30);
   });
 
   test("but one that is done does not", async () => {
@@ -161,9 +156,9 @@ describe("signals", () => {
     launched.child.kill("SIGINT");
     await until(() => launched.printed().stdout.includes("saved 0"));
     launched.child.kill("SIGINT");
-    const { code, seconds } = await launched.ended;
+    const { code, stderr } = await launched.ended;
     expect(code).toBe(137);
-    expect(seconds).toBeLessThan(15);
+    expect(stderr).not.toContain("did not end within"); // nobody waited for them
   });
 
   test("a launcher that is killed takes its ranks with it", async () => {

@@ -1,4 +1,4 @@
-/** @file The processes that train together, as this room sees them. src/torch/distributed.ts connects them. */
+/** @file The processes that train together, as this room sees them. src/torch/distributed/ connects them. */
 import { type Device, scope, type Tensor, tensorFrom } from "../torch/index.ts";
 
 /** All methods are collective: every process calls them, in the same order. */

@@ -1,9 +1,10 @@
 /** @file `evaluate synthetic` end to end, on a model with random weights: what it measures, writes and refuses. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { run } from "./command.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { exitCode, run, start } from "./command.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vl-reward-evaluate-"));
 beforeAll(() => run(["--version"])); // builds what is missing outside of the tests' time limits
@@ -62,6 +63,59 @@ it("gives the same figures for the same seed, and others for another", { timeout
   expect(again.stdout).toBe(first.stdout);
   const figures = (text: string) => JSON.stringify(JSON.parse(text).calibration);
   expect(figures(other.stdout)).not.toBe(figures(first.stdout));
+});
+
+describe("a run that breaks off", () => {
+  const quick = ["--questions", "30", "--size-questions", "2", "--sizes", "112"];
+
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)(
+    "by %s with exit code %i keeps the categories that are done, and an earlier result",
+    async (signal, code) => {
+      const own = mkdtempSync(join(folder, "broken-"));
+      const [output, kept] = [join(own, "result.json"), join(own, "result.incomplete.json")];
+      writeFileSync(output, "of an earlier run");
+      const child = start("evaluate", "synthetic", "--model", model, ...quick, "--output", output);
+      let said = "";
+      child.stderr.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+      });
+      child.stdout.resume();
+      while (!existsSync(kept)) await sleep(5);
+      child.kill(signal);
+      expect(await exitCode(child), said).toBe(code);
+      const { incomplete, held_out: heldOut, unseen } = JSON.parse(readFileSync(kept, "utf8"));
+      expect(incomplete).toBe(true);
+      const done = heldOut.length + unseen.length;
+      expect(done).toBeGreaterThan(0);
+      expect(done).toBeLessThan(36);
+      for (const { pairs } of heldOut) expect(pairs.count).toBe(30);
+      expect(said).toMatch(new RegExp(`Broken off: the (category|${done} categories).* in .*result.incomplete.json`));
+      expect(readFileSync(output, "utf8")).toBe("of an earlier run");
+    },
+  );
+
+  it("is forgotten once a run comes to its end", { timeout: 120_000 }, async () => {
+    const own = mkdtempSync(join(folder, "whole-"));
+    writeFileSync(join(own, "result.incomplete.json"), "of an earlier run");
+    expect((await evaluate(...few, "--output", join(own, "result.json"))).code).toBe(0);
+    expect(readdirSync(own)).toEqual(["result.json"]);
+    expect(JSON.parse(readFileSync(join(own, "result.json"), "utf8"))).not.toHaveProperty("incomplete");
+  });
+
+  it("says that nothing is kept where no category is done", async () => {
+    const child = start("evaluate", "synthetic", "--model", model, "--questions", "100000");
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+    while (!said.includes("random weights")) await sleep(5);
+    child.kill("SIGINT");
+    expect(await exitCode(child)).toBe(130);
+    expect(said).toContain("nothing is kept");
+  });
 });
 
 it.each([

@@ -13,7 +13,6 @@ export interface RankOutcome {
   /** The lines that the program told. */
   readonly told: unknown[];
   readonly stderr: string;
-  readonly seconds: number;
 }
 
 export interface Rank {
@@ -31,8 +30,8 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * What every program finds in scope. `tell` writes a line of JSON; what `connect` gives is `group`. An error is told with
- * the seconds since `clock.start`, and ends the program with code 1.
+ * What every program finds in scope. `tell` writes a line of JSON; what `connect` gives is `group`. An error is told and
+ * ends the program with code 1.
  */
 const prelude = `
 import { Worker } from "node:worker_threads";
@@ -41,20 +40,18 @@ const torch = await import(TORCH);
 const { ProcessGroup, Heartbeat, endProcess, processEnvironment, scope, tensorFrom } = torch;
 const environment = processEnvironment();
 const { rank, worldSize } = environment;
-const clock = { start: performance.now() };
 const tell = (value) => console.log(JSON.stringify(value, (_, item) => typeof item === "bigint" ? Number(item)
   : ArrayBuffer.isView(item) ? Array.from(item, Number) : item));
 const connect = (more) => ProcessGroup.connect({ ...environment, backend: "gloo", joinSeconds: 20, timeoutSeconds: 60, ...more });
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 const failed = (error) => {
-  tell({ code: error.code, message: error.message, seconds: (performance.now() - clock.start) / 1000 });
+  tell({ code: error.code, message: error.message });
   process.exitCode = 1;
 };
 process.on("uncaughtException", failed);
 `;
 
 export function startRank(env: Record<string, string | number>, program: string): Rank {
-  const began = performance.now();
   const texts = Object.entries(env).map(([name, value]) => [name, String(value)]);
   const child = spawn(process.execPath, ["--input-type=module", "-e", prelude + program], {
     env: { ...process.env, OMP_NUM_THREADS: "1", ...Object.fromEntries(texts) },
@@ -76,7 +73,6 @@ export function startRank(env: Record<string, string | number>, program: string)
       signal,
       told: told.map((line) => JSON.parse(line)),
       stderr,
-      seconds: (performance.now() - began) / 1000,
     };
   });
   return { child, ended };

@@ -8,8 +8,7 @@ import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Group, type GroupResult, RewardEngine, readAhead } from "vl-reward";
 import { fixtures, group, scored, scoresOf, user } from "./groups.ts";
@@ -23,19 +22,27 @@ beforeEach(async () => {
 });
 afterEach(() => engine.close());
 
-test("the event loop is never held up for 100 ms, from opening to closing", async () => {
-  const delay = monitorEventLoopDelay({ resolution: 5 });
-  delay.enable();
-  const own = await RewardEngine.open(options);
+test("the caller's event loop goes on turning while a model is opened, a picture read and a text scored", async () => {
   const picture = path.join(import.meta.dirname, "../../examples/pictures/coffee.jpg");
-  const groups = Array.from({ length: 8 }, (_, index) =>
-    index % 2 === 0 ? group([user("What is this?", picture)], "Coffee.", `Tea ${index}.`) : text(index),
-  );
-  for (const result of await scored(own, groups)) expect(scoresOf(result).every(Number.isFinite)).toBe(true);
+  let own = engine;
+  for (const work of [
+    async () => {
+      own = await RewardEngine.open(options);
+    },
+    () => own.scoreGroup(group([user("What is this?", picture)], "Coffee.", "Tea.")),
+    () => own.scoreGroup(group([user("word ".repeat(4000))], "Yes.")),
+  ]) {
+    let done = false;
+    const working = work().then((result) => {
+      done = true;
+      return result;
+    });
+    for (let turns = 0; turns < 100; turns++) await turn();
+    expect(done).toBe(false); // on this thread it would be done, or would have let through a few turns only
+    const result = await working;
+    if (result) expect(scoresOf(result).every(Number.isFinite)).toBe(true);
+  }
   await own.close();
-  delay.disable();
-  expect(delay.count).toBeGreaterThan(20);
-  expect(delay.max / 1e6).toBeLessThan(100);
 });
 
 test("thousands of groups come back in order, read ahead by no more than the bound", async () => {
@@ -127,11 +134,13 @@ describe("with an address that does not answer", () => {
     const results = engine.score(many, { signal: stop.signal });
     const next = results.next();
     await requested(1);
+    const order: string[] = [];
+    for (const { closed } of requests) void closed.then(() => order.push("fetch given up"));
     stop.abort(new Error("enough"));
-    const since = performance.now();
     await expect(next).rejects.toThrow("enough");
-    expect(performance.now() - since).toBeLessThan(100);
+    order.push("rejected");
     await Promise.all(requests.map(({ closed }) => closed));
+    expect(order[0]).toBe("rejected");
     const { length } = requests;
     expect(length).toBeLessThan(100); // no more than are prepared at once
     expect(scoresOf((await scored(engine, [text(1)]))[0])).toHaveLength(1);
@@ -163,14 +172,14 @@ describe("with an address that does not answer", () => {
 });
 
 test("closing does not wait for a pass that is running", async () => {
-  const long = group([user("word ".repeat(4000))], "Yes.", "No.");
-  const results = Promise.allSettled(Array.from({ length: 20 }, () => engine.scoreGroup(long)));
-  await Promise.race([results, sleep(200)]);
-  const since = performance.now();
-  await engine.close();
-  expect(performance.now() - since).toBeLessThan(2000);
-  const reasons = (await results).map((result) => ("reason" in result ? result.reason.code : "scored"));
-  expect(reasons).toContain("engine_closed");
+  const words = (count: number) => group([user("word ".repeat(count))], "Yes.");
+  const other = await RewardEngine.open(options);
+  const running = engine.scoreGroup(words(16_000)).catch((error) => error.code);
+  await sleep(200); // for the pass to begin
+  const closed = engine.close().then(() => "closed");
+  expect(await Promise.race([closed, other.scoreGroup(words(4000)).then(() => "a shorter pass")])).toBe("closed");
+  expect(await running).toBe("engine_closed");
+  await other.close();
 });
 
 test("what is no plain data is that group's error", async () => {

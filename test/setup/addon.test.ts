@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ensureAddon } from "../../setup/ensure.mjs";
-import { listen, Sandbox, versionFile } from "./sandbox.ts";
+import { hasPython, listen, Sandbox, versionFile } from "./sandbox.ts";
 
 const source = `#include <node_api.h>
 #include "answer.h"
@@ -70,10 +70,8 @@ describe("the addon", () => {
 
     const quiet = said.said().length;
     for (const name of ["python3", "c++", "g++", "clang++", "npm"]) clone.program(name, "process.exit(9)");
-    const start = performance.now();
     await clone.build(clone.env());
     await clone.build(clone.env({ VL_REWARD_TORCH: torch }));
-    expect(performance.now() - start).toBeLessThan(500);
     expect(clone.calls()).toEqual([]);
     expect(said.said()).toHaveLength(quiet);
 
@@ -117,7 +115,7 @@ describe("the addon", () => {
 });
 
 describe("libtorch is looked for in order", () => {
-  it("VL_REWARD_TORCH, then python3's, then our own copy", async ({ skip }) => {
+  it.skipIf(!hasPython)("VL_REWARD_TORCH, then python3's, then our own copy (needs python3)", async () => {
     const clone = new Clone();
     listen();
     const named = clone.torchWithLibraries("named", "2.11.0");
@@ -125,7 +123,7 @@ describe("libtorch is looked for in order", () => {
     clone.write("site/torch/__init__.py", "raise SystemExit('torch was imported')");
     const cached = `cache/torch-2.13.0-${process.platform}-${process.arch}-cpu/torch`;
     clone.torchWithLibraries(cached, "2.13.0+cpu");
-    if (!clone.borrow("python3")) skip("no python3 here");
+    clone.borrow("python3");
     const env = clone.env({ VL_REWARD_CACHE: clone.path("cache"), PYTHONPATH: clone.path("site") });
 
     await clone.build({ ...env, VL_REWARD_TORCH: named });
@@ -138,30 +136,33 @@ describe("libtorch is looked for in order", () => {
     expect(clone.record().torch).toMatchObject({ folder: clone.path(cached), source: "cache" });
   });
 
-  it("goes on to our own copy when python3's torch does not load", async ({ skip }) => {
-    if (process.platform === "darwin") skip("the linker's rules differ");
-    const clone = new Clone();
-    const said = listen();
-    execFileSync("c++", ["-shared", "-fPIC", clone.write("empty.cc", ""), "-o", clone.path("libabsent.so")]);
-    clone.torchWithLibraries("site/torch", "2.12.0", ["-Wl,--no-as-needed", `-L${clone.folder}`, "-labsent"]);
-    clone.write("site/torch/__init__.py", "");
-    const cached = `cache/torch-2.13.0-${process.platform}-${process.arch}-cpu/torch`;
-    clone.torchWithLibraries(cached, "2.13.0+cpu");
-    // The real compiler has to link although the library is gone: the addon's users are who misses it.
-    rmSync(clone.path("libabsent.so"));
-    if (!clone.borrow("python3")) skip("no python3 here");
-    clone.write("clone/native/answer.h", "#define ANSWER 7\n");
-    await clone.build(
-      clone.env({
-        VL_REWARD_CACHE: clone.path("cache"),
-        PYTHONPATH: clone.path("site"),
-        CXX: "c++ -Wl,--no-as-needed",
-      }),
-    );
-    expect(said.said()).toMatch(/does not load: .*libabsent\.so/);
-    expect(clone.record().torch).toMatchObject({ folder: clone.path(cached), source: "cache" });
-    expect(clone.answer()).toBe(7);
-  });
+  const canBreak = hasPython && process.platform === "linux"; // the linker's rules differ elsewhere
+  it.skipIf(!canBreak)(
+    "goes on to our own copy when python3's torch does not load (needs python3 and Linux)",
+    async () => {
+      const clone = new Clone();
+      const said = listen();
+      execFileSync("c++", ["-shared", "-fPIC", clone.write("empty.cc", ""), "-o", clone.path("libabsent.so")]);
+      clone.torchWithLibraries("site/torch", "2.12.0", ["-Wl,--no-as-needed", `-L${clone.folder}`, "-labsent"]);
+      clone.write("site/torch/__init__.py", "");
+      const cached = `cache/torch-2.13.0-${process.platform}-${process.arch}-cpu/torch`;
+      clone.torchWithLibraries(cached, "2.13.0+cpu");
+      // The real compiler has to link although the library is gone: the addon's users are who misses it.
+      rmSync(clone.path("libabsent.so"));
+      clone.borrow("python3");
+      clone.write("clone/native/answer.h", "#define ANSWER 7\n");
+      await clone.build(
+        clone.env({
+          VL_REWARD_CACHE: clone.path("cache"),
+          PYTHONPATH: clone.path("site"),
+          CXX: "c++ -Wl,--no-as-needed",
+        }),
+      );
+      expect(said.said()).toMatch(/does not load: .*libabsent\.so/);
+      expect(clone.record().torch).toMatchObject({ folder: clone.path(cached), source: "cache" });
+      expect(clone.answer()).toBe(7);
+    },
+  );
 });
 
 describe("what goes wrong is said", () => {

@@ -2,7 +2,7 @@
 import { dirname, join } from "node:path";
 import { describe, expect, it, test } from "vitest";
 import { libtorchIn, torchNamedByUser, torchOfPython, versionFits } from "../../setup/libtorch.mjs";
-import { listen, Sandbox } from "./sandbox.ts";
+import { hasPython, listen, Sandbox } from "./sandbox.ts";
 
 test.each([
   ["2.10.0", false],
@@ -75,22 +75,23 @@ describe("VL_REWARD_TORCH", () => {
 
 describe("python3's torch", () => {
   /** A real python3 that sees a torch which would fail if it were imported. */
-  function withPython(sandbox: Sandbox): NodeJS.ProcessEnv | undefined {
+  function withPython(sandbox: Sandbox): NodeJS.ProcessEnv {
     sandbox.write("site/torch/__init__.py", "raise SystemExit('torch was imported')");
-    return sandbox.borrow("python3") ? sandbox.env({ PYTHONPATH: sandbox.path("site") }) : undefined;
+    sandbox.borrow("python3");
+    return sandbox.env({ PYTHONPATH: sandbox.path("site") });
   }
 
-  it("is found without importing it", async ({ skip }) => {
+  it.skipIf(!hasPython)("is found without importing it (needs python3)", async () => {
     const sandbox = new Sandbox();
-    const env = withPython(sandbox) ?? skip("no python3 here");
+    const env = withPython(sandbox);
     const folder = sandbox.torch("site/torch", "2.12.1+cpu");
     const expected = { folder, version: "2.12.1+cpu", source: "python3", cuda: false };
     expect(await torchOfPython({ root: sandbox.folder, env })).toEqual(expected);
   });
 
-  it("is passed over, and said so, when its version does not fit or headers are missing", async ({ skip }) => {
+  it.skipIf(!hasPython)("is passed over, and said so, for its version or without headers (needs python3)", async () => {
     const sandbox = new Sandbox();
-    const env = withPython(sandbox) ?? skip("no python3 here");
+    const env = withPython(sandbox);
     const said = listen();
     sandbox.torch("site/torch", "2.6.0");
     expect(await torchOfPython({ root: sandbox.folder, env })).toBeUndefined();

@@ -2,7 +2,7 @@
  * @file A folder of its own for a test of setup: a pretend repository, a pretend PATH, pretend torch folders. Setup's
  * own code is the real one; only the programs that it calls, which are the outside world, may be stand-ins.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   mkdirSync,
@@ -130,6 +130,9 @@ export interface Outcome {
   stdout: string;
   stderr: string;
 }
+
+/** Whether this machine has a python3 that a sandbox can borrow. */
+export const hasPython = spawnSync("python3", ["--version"]).status === 0;
 
 /** torch/version.py as the wheels have it. */
 export function versionFile(version: string, cuda?: string): string {

@@ -1,5 +1,6 @@
 /** @file dist/ follows src/, and is never half of it. */
-import { existsSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { expect, it } from "vitest";
 import { ensureDist } from "../../setup/ensure.mjs";
 import { listen, Sandbox } from "./sandbox.ts";
@@ -11,7 +12,7 @@ function clone(): { sandbox: Sandbox; ensure: () => Promise<void> } {
   sandbox.write("tsconfig.json", '{ "compilerOptions": { "module": "NodeNext", "strict": true, "types": [] } }');
   sandbox.write(
     "tsconfig.build.json",
-    '{ "extends": "./tsconfig.json", "compilerOptions": { "rootDir": "src", "outDir": "dist" }, "include": ["src"], "exclude": ["src/**/*.test.ts"] }',
+    '{ "extends": "./tsconfig.json", "compilerOptions": { "rootDir": "src", "outDir": "dist", "sourceMap": true }, "include": ["src"], "exclude": ["src/**/*.test.ts"] }',
   );
   sandbox.write("src/deep/one.ts", "export const one: number = 1;\n");
   sandbox.write("src/two.ts", "export const two: number = 2;\n");
@@ -31,6 +32,19 @@ it("compiles once, not for a changed test, and again for a changed source", asyn
   expect(sandbox.read("dist/two.js")).toContain("22");
   expect(existsSync(sandbox.path("dist/deep"))).toBe(false);
   expect(existsSync(sandbox.path("dist/two.test.js"))).toBe(false);
+});
+
+it("has source maps that lead to the sources, and leaves nothing beside it", async () => {
+  const { sandbox, ensure } = clone();
+  await ensure();
+  for (const [built, source] of [
+    ["dist/two.js.map", "src/two.ts"],
+    ["dist/deep/one.js.map", "src/deep/one.ts"],
+  ] as const) {
+    const { sources }: { sources: string[] } = JSON.parse(sandbox.read(built));
+    expect(sources.map((path) => resolve(dirname(sandbox.path(built)), path))).toEqual([sandbox.path(source)]);
+  }
+  expect(readdirSync(sandbox.folder).filter((name) => name.startsWith("dist"))).toEqual(["dist"]);
 });
 
 it("shows errors and keeps the dist that was there", async () => {

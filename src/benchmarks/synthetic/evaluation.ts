@@ -20,6 +20,8 @@ const judged = {
 
 export const evaluationSchema = z.object({
   benchmark: z.literal("synthetic"),
+  /** Where the run did not come to its end: then only the categories that were done stand here. */
+  incomplete: z.literal(true).optional(),
   model: z.string(),
   control: z.string().optional(),
   parameters: z.int(),

@@ -31,6 +31,7 @@ const asking = {
   questionsBySize: 4,
   sizes: [112, 168],
   onQuestion: () => {},
+  onCategory: () => {},
 };
 
 describe("measure", () => {

@@ -31,6 +31,8 @@ export interface Measurement {
   readonly sizes: readonly number[];
   /** Called for each question that has been judged. */
   readonly onQuestion: () => void;
+  /** Called when a category is done, with what has been measured until then. */
+  readonly onCategory: (measured: Measured) => void;
 }
 
 export type Measured = Pick<SyntheticEvaluation, "heldOut" | "unseen" | "calibration">;
@@ -38,28 +40,34 @@ export type Measured = Pick<SyntheticEvaluation, "heldOut" | "unseen" | "calibra
 const binEdges = [0, 0.5, 1, 2, 3, 4];
 const nearOne = [0.8, 1.2] as const;
 
-/** Rejects with the error of a question that cannot be scored. */
+/** Rejects with the error of a question that cannot be scored, and where a judge does. */
 export async function measure(measurement: Measurement): Promise<Measured> {
   const margins: number[] = [];
   const heldOut: CategoryResult[] = [];
+  const unseen: Omit<CategoryResult, "sizes">[] = [];
+  const untilNow = (): Measured => ({ heldOut: [...heldOut], unseen: [...unseen], calibration: calibrated(margins) });
   for (const category of categoriesOf(3, "held-out")) {
     const found = await judged(measurement, category, "held-out");
+    const sizes = await bySize(measurement, category);
     margins.push(...found.margins);
-    heldOut.push({ ...found.result, sizes: await bySize(measurement, category) });
+    heldOut.push({ ...found.result, sizes });
+    measurement.onCategory(untilNow());
   }
-  const unseen: Omit<CategoryResult, "sizes">[] = [];
-  for (const category of categoriesOf(3, "unseen")) unseen.push((await judged(measurement, category, "unseen")).result);
+  for (const category of categoriesOf(3, "unseen")) {
+    unseen.push((await judged(measurement, category, "unseen")).result);
+    measurement.onCategory(untilNow());
+  }
+  return untilNow();
+}
+
+function calibrated(margins: readonly number[]): Measured["calibration"] {
   const bins = calibrationOf(margins, binEdges);
   const near = margins.filter((margin) => Math.abs(margin) >= nearOne[0] && Math.abs(margin) < nearOne[1]);
-  return {
-    heldOut,
-    unseen,
-    calibration: { bins, nearOne: shareOf(near.map((margin) => margin > 0)), error: calibrationError(bins) },
-  };
+  return { bins, nearOne: shareOf(near.map((margin) => margin > 0)), error: calibrationError(bins) };
 }
 
 /** How many questions `measure` will ask. */
-export function questionCount(asking: Omit<Measurement, "judge">): number {
+export function questionCount(asking: Omit<Measurement, "judge" | "onQuestion" | "onCategory">): number {
   const { questions, questionsBySize, sizes, control, controlQuestions } = asking;
   const [all, unseen] = [categoriesOf(3, "held-out"), categoriesOf(3, "unseen")];
   const pictured = all.filter(hasPicture).length;

@@ -1,5 +1,5 @@
 /**
- * @file `vl-reward demo`, which `npm start` runs. The work is in demo-run.ts, which other commands need not load.
+ * @file `vl-reward demo`, which `npm start` runs. The work is in run.ts, which other commands need not load.
  */
 
 import type { Command } from "@commander-js/extra-typings";

@@ -1,9 +1,10 @@
 /**
- * @file `vl-reward evaluate`: the benchmarks, a subcommand each, and their flags. evaluate-run.ts does the work.
+ * @file `vl-reward evaluate`: the benchmarks, a subcommand each, and their flags. run.ts does the work.
  */
 
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { readCount, readDevices, readSeed, readSize } from "../flags.ts";
+import { listenForInterrupts } from "../interrupts.ts";
 
 const examples = `
 Examples:
@@ -43,7 +44,7 @@ export function addEvaluateCommand(program: Command): void {
     .addHelpText("after", examples)
     .action(async (flags) => {
       const { evaluateSynthetic } = await import("./run.ts");
-      await evaluateSynthetic(flags);
+      await evaluateSynthetic(flags, listenForInterrupts());
     });
 }
 

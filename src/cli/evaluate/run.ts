@@ -1,18 +1,20 @@
 /**
  * @file A run of `evaluate`: engines opened, the benchmark measured, the result and its page written. The flags are
- * evaluate.ts's.
+ * command.ts's.
  */
 
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join, parse } from "node:path";
 import { evaluationCard } from "../../benchmarks/synthetic/card.ts";
 import { evaluationSchema, readEvaluation, type SyntheticEvaluation } from "../../benchmarks/synthetic/evaluation.ts";
-import { type Judge, measure, questionCount } from "../../benchmarks/synthetic/measure.ts";
+import { type Judge, type Measured, measure, questionCount } from "../../benchmarks/synthetic/measure.ts";
 import { VlRewardError } from "../../errors.ts";
 import { snakeCase } from "../../files/camel-case.ts";
 import { writeTextDurably } from "../../files/durable-file.ts";
 import { locateModel } from "../../hub/locate.ts";
 import { duration } from "../../report/numbers.ts";
 import { RewardEngine } from "../../reward/engine.ts";
+import { unlessAborted } from "../../tasks/in-order.ts";
 import { libtorchVersion } from "../../torch/index.ts";
 import { embeddedModel, sayUntrained } from "../embedded-model.ts";
 import { LiveLine } from "../live-line.ts";
@@ -31,13 +33,18 @@ export interface SyntheticRun {
   readonly device: string;
 }
 
-/** Rejects with the codes of a model that cannot be loaded, of a question that cannot be scored, and `output_unwritable`. */
-export async function evaluateSynthetic(run: SyntheticRun): Promise<void> {
+/**
+ * Rejects with the codes of a model that cannot be loaded, of a question that cannot be scored, and `output_unwritable`; with
+ * the signal's reason when it aborts. A category that is done is kept from then on, in a file that is marked as incomplete
+ * and stands beside the output: the result of an earlier run stays until this one has its own.
+ */
+export async function evaluateSynthetic(run: SyntheticRun, signal: AbortSignal): Promise<void> {
   const line = new LiveLine(process.stderr.isTTY === true);
-  await using engine = await open(run.model, run, line);
-  await using control = run.control === undefined ? undefined : await open(controlFolder(run.control), run, line);
+  await using engine = await open(run.model, run, line, signal);
+  await using control =
+    run.control === undefined ? undefined : await open(controlFolder(run.control), run, line, signal);
   const asking = {
-    control: control && judgeOf(control),
+    control: control && judgeOf(control, signal),
     seed: run.seed,
     questions: run.questions,
     controlQuestions: run.controlQuestions,
@@ -48,15 +55,55 @@ export async function evaluateSynthetic(run: SyntheticRun): Promise<void> {
   let done = 0;
   const onQuestion = (): void => {
     done++;
-    line.show(() => progress(done, questionCount({ ...asking, onQuestion }), (performance.now() - start) / 1000));
+    line.show(() => progress(done, questionCount(asking), (performance.now() - start) / 1000));
   };
-  const measured = await measure({ ...asking, judge: judgeOf(engine), onQuestion });
+  const incomplete = run.output === undefined ? undefined : incompleteName(run.output);
+  let untilNow: Measured | undefined;
+  const onCategory = (found: Measured): void => {
+    if (incomplete !== undefined) writeTextDurably(incomplete, textOf(run, engine, found, { incomplete: true }));
+    untilNow = found;
+  };
+  let measured: Measured;
+  try {
+    measured = await measure({ ...asking, judge: judgeOf(engine, signal), onQuestion, onCategory });
+  } catch (error) {
+    if (untilNow && incomplete === undefined) process.stdout.write(textOf(run, engine, untilNow, { incomplete: true }));
+    line.say(whatIsKept(untilNow, incomplete ?? "the result on standard output"));
+    throw error;
+  }
   line.say(`${done.toLocaleString("en-US")} questions in ${duration((performance.now() - start) / 1000)}`);
+  const text = textOf(run, engine, measured);
+  if (run.output === undefined) process.stdout.write(text);
+  else writeTextDurably(run.output, text);
+  if (incomplete !== undefined) rmSync(incomplete, { force: true });
+  if (run.card !== undefined)
+    writeTextDurably(run.card, evaluationCard(readEvaluation(text, run.output ?? "the result")));
+}
+
+function whatIsKept(measured: Measured | undefined, where: string): string {
+  if (!measured) return "Broken off before a category was done: nothing is kept.";
+  const count = measured.heldOut.length + measured.unseen.length;
+  return `Broken off: the ${count === 1 ? "category that is" : `${count} categories that are`} done, and only they, are in ${where}.`;
+}
+
+/** evaluation.json -> evaluation.incomplete.json */
+function incompleteName(output: string): string {
+  const { dir, name, ext } = parse(output);
+  return join(dir, `${name}.incomplete${ext}`);
+}
+
+function textOf(
+  run: SyntheticRun,
+  engine: RewardEngine,
+  measured: Measured,
+  mark: Pick<SyntheticEvaluation, "incomplete"> = {},
+): string {
   const { version }: { version: string } = JSON.parse(
     readFileSync(new URL("../../../package.json", import.meta.url), "utf8"),
   );
   const evaluation: SyntheticEvaluation = {
     benchmark: "synthetic",
+    ...mark,
     model: run.model,
     ...(run.control !== undefined && { control: run.control, controlQuestions: run.controlQuestions }),
     parameters: engine.info.parameters,
@@ -68,22 +115,24 @@ export async function evaluateSynthetic(run: SyntheticRun): Promise<void> {
     dtype: engine.info.dtype,
     ...measured,
   };
-  const text = `${JSON.stringify(evaluationSchema.parse(rounded(snakeCase(evaluation))), null, 1)}\n`;
-  if (run.output === undefined) process.stdout.write(text);
-  else writeTextDurably(run.output, text);
-  if (run.card !== undefined)
-    writeTextDurably(run.card, evaluationCard(readEvaluation(text, run.output ?? "the result")));
+  return `${JSON.stringify(evaluationSchema.parse(rounded(snakeCase(evaluation))), null, 1)}\n`;
 }
 
-async function open(model: string, { dtype, device }: SyntheticRun, line: LiveLine): Promise<RewardEngine> {
+async function open(
+  model: string,
+  { dtype, device }: SyntheticRun,
+  line: LiveLine,
+  signal: AbortSignal,
+): Promise<RewardEngine> {
   const folder = await locateModel(model, {
     embedded: embeddedModel,
+    signal,
     onProgress: (step) => {
       if (step.kind === "notice") line.say(step.message);
       else line.download(step.done, step.total);
     },
   });
-  const engine = await RewardEngine.open({ folder, dtype, device });
+  const engine = await unlessAborted(RewardEngine.open({ folder, dtype, device }), signal);
   if (engine.info.untrained) line.say(sayUntrained);
   return engine;
 }
@@ -98,9 +147,9 @@ function controlFolder(folder: string): string {
 }
 
 const judgeOf =
-  (engine: RewardEngine): Judge =>
+  (engine: RewardEngine, signal: AbortSignal): Judge =>
   (groups) =>
-    engine.score(groups);
+    engine.score(groups, { signal });
 
 function progress(done: number, all: number, seconds: number): string {
   const left = duration((seconds * (all - done)) / done);

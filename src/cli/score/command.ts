@@ -1,8 +1,7 @@
 /**
- * @file `vl-reward score`: flags, the files of the run, signals and exit codes. score-run.ts does the work.
+ * @file `vl-reward score`: flags, the files of the run, signals and exit codes. run.ts does the work.
  */
 
-import { constants } from "node:os";
 import { dirname, resolve } from "node:path";
 import { isatty } from "node:tty";
 import { type Command, Option } from "@commander-js/extra-typings";
@@ -10,6 +9,7 @@ import { memoryBudget } from "../../engine/machine/memory.ts";
 import { beginTrace, endTrace, type TraceTarget } from "../../engine/threads/trace-file.ts";
 import { VlRewardError } from "../../errors.ts";
 import { mediaPolicyOf, mediaRootFlag, noNetworkFlag, readCount, readDevices } from "../flags.ts";
+import { Interrupted, listenForInterrupts } from "../interrupts.ts";
 import { emptyFile, OutputFile, openInput, ReaderGone, writeLine } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { type RunStats, runScore } from "./run.ts";
@@ -130,45 +130,9 @@ async function score(input: string, flags: ScoreFlags): Promise<number> {
     progress?.clear();
     endProfile();
     if (error instanceof ReaderGone) return 0;
-    if (error instanceof Interrupted) return error.exitCode;
-    for (const file of opened) file.discardEmpty();
+    if (!(error instanceof Interrupted)) for (const file of opened) file.discardEmpty();
     throw error;
   }
-}
-
-/** Ctrl-C, or SIGTERM. */
-class Interrupted extends Error {
-  readonly exitCode: number;
-
-  constructor(signal: "SIGINT" | "SIGTERM") {
-    super(`interrupted by ${signal}`);
-    this.exitCode = 128 + constants.signals[signal];
-  }
-}
-
-/**
- * Listens for Ctrl-C and SIGTERM. Either aborts the run, which then ends its output with a whole line; if that lasts
- * long, because a step of the arithmetic does or the output's reader has stopped reading, the signal's own way ends the
- * process, as a second Ctrl-C does.
- *
- * @param beforeGivingUp is called before the process is ended that way
- */
-function listenForInterrupts(beforeGivingUp: () => void): AbortSignal {
-  const patience = 2000; // milliseconds
-  const run = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => {
-      setTimeout(() => {
-        try {
-          beforeGivingUp();
-        } finally {
-          process.kill(process.pid, signal);
-        }
-      }, patience).unref();
-      run.abort(new Interrupted(signal));
-    });
-  }
-  return run.signal;
 }
 
 function statsText({ seconds, caches, devices, ...counts }: RunStats): string {

@@ -1,5 +1,5 @@
 /**
- * @file A run of `score`: the model, the engine, lines in and lines out. The flags and files are score.ts's.
+ * @file A run of `score`: the model, the engine, lines in and lines out. The flags and files are command.ts's.
  */
 
 import { createReadStream, fstatSync } from "node:fs";

@@ -1,5 +1,5 @@
 /**
- * @file `vl-reward synth`: the flags. synth-run.ts does the work.
+ * @file `vl-reward synth`: the flags. run.ts does the work.
  */
 
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";

@@ -1,11 +1,12 @@
 /**
- * @file A run of `synth`: documents made up and written as preferences, records and pictures. The flags are synth.ts's.
+ * @file A run of `synth`: documents made up and written as preferences, records and pictures. The flags are command.ts's.
  */
 
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { VlRewardError } from "../../errors.ts";
-import { isSystemError, unwritable } from "../../files/durable-file.ts";
+import { unwritable } from "../../files/durable-file.ts";
+import { isSystemError } from "../../files/system-error.ts";
 import {
   type DocumentSpec,
   type SyntheticDocument,

@@ -1,5 +1,5 @@
 /**
- * @file `vl-reward tokenizer train`: the flags. tokenizer-run.ts does the work.
+ * @file `vl-reward tokenizer train`: the flags. run.ts does the work.
  */
 
 import type { Command } from "@commander-js/extra-typings";

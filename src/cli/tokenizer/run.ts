@@ -1,6 +1,6 @@
 /**
  * @file A run of `tokenizer train`: texts read, the vocabulary learnt, files written, and the ids told that a model's
- * config.json has to name. The flags are tokenizer.ts's.
+ * config.json has to name. The flags are command.ts's.
  */
 
 import { createReadStream } from "node:fs";

@@ -1,5 +1,5 @@
 /**
- * @file `vl-reward train`: the flags and the configuration. train-run.ts does the work.
+ * @file `vl-reward train`: the flags and the configuration. run.ts does the work.
  */
 
 import type { Command } from "@commander-js/extra-typings";

@@ -22,6 +22,7 @@ import {
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { VlRewardError } from "../../errors.ts";
+import { isSystemError } from "../../files/system-error.ts";
 import { bytesPerElement, type Tensor, tensorFrom } from "../../torch/index.ts";
 
 /** Part of every file's name: to be raised with any change of the format, or of what the same picture's features are. */
@@ -185,5 +186,3 @@ function decode(file: Buffer<ArrayBuffer>, identity: Buffer, dtype: FeatureConte
   if (file.readUInt32LE(identity.length) !== crc32(file.subarray(identity.length + 4))) return undefined;
   return tensorFrom(new arrays[dtype](file.buffer, file.byteOffset + place, elements), shape, dtype);
 }
-
-const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && "syscall" in error;

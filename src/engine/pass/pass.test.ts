@@ -161,7 +161,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       }
     });
 
-    // More would change them where a layer has 24 columns, as "grouped" has: threads.ts keeps such models to two.
+    // More would change them where a layer has 24 columns, as "grouped" has: thread-count.ts keeps such models to two.
     test.each(shape === "plain" ? [1, 2, 3, 4, 8, 16] : [1, 2])("on %i threads", (threads) => {
       const before = threadCount();
       const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu" });

@@ -61,7 +61,7 @@ const flat = { ...top, ...text, ...mrope, torch_dtype: "bfloat16" };
 const parse = (json: unknown) => parseConfig(json, "somewhere/config.json");
 
 const file = fileURLToPath(new URL("../../../../shared/qwen2.5-vl-7b-instruct/config.json", import.meta.url));
-test.skipIf(!existsSync(file))("the published config (skipped where ../shared is absent)", () => {
+test.skipIf(!existsSync(file))("the published config (needs ../shared)", () => {
   expect(parseConfig(readJson(file), file)).toEqual(published);
 });
 

@@ -110,6 +110,6 @@ describe("refused", () => {
 });
 
 const publishedFolder = fileURLToPath(new URL("../../../../shared/qwen2.5-vl-7b-instruct", import.meta.url));
-test.skipIf(!existsSync(publishedFolder))("the published file (skipped where ../shared is absent)", () => {
+test.skipIf(!existsSync(publishedFolder))("the published file (needs ../shared)", () => {
   expect(loadPreprocessorConfig(publishedFolder)).toEqual({ ...reference, maxPixels: 12_845_056 });
 });

@@ -15,8 +15,9 @@ import type { StoredTensor } from "../../checkpoint/checkpoint.ts";
 import { readSafetensorsHeader } from "../../checkpoint/safetensors.ts";
 import { type TensorSource, writeSafetensors } from "../../checkpoint/save.ts";
 import { VlRewardError } from "../../errors.ts";
-import { incomplete, isSystemError, sync, type Written, writeTextDurably, writing } from "../../files/durable-file.ts";
+import { incomplete, sync, type Written, writeTextDurably, writing } from "../../files/durable-file.ts";
 import { readJson } from "../../files/json.ts";
+import { isSystemError } from "../../files/system-error.ts";
 
 export interface StateToSave {
   /** Optimizer steps done, over all stages. */
