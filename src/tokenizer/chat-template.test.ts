@@ -1,4 +1,4 @@
-/** @file Where the template comes from, and what templates may do with texts. Qwen's own is in conversation.test.ts. */
+/** @file Where the template comes from, and what templates may do with texts. Published ones are in conversation.test.ts. */
 
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -65,14 +65,35 @@ describe("a folder's template", () => {
 });
 
 describe("rendering", () => {
-  it("tells who wrote what", () => {
-    const template = new ChatTemplate("<a>{{ messages[0].content }}<b>{{ messages[0].content }}");
-    expect(template.render([{ role: "user", content: "<b>" }])).toEqual([
-      { writer: "template", text: "<a>" },
-      { writer: "user", text: "<b>" },
-      { writer: "template", text: "<b>" },
-      { writer: "user", text: "<b>" },
+  it("tells control tokens of the template from those in texts", () => {
+    const template = new ChatTemplate("<|a|>{{ messages[0].content }}<|b|>{{ messages[0].content }}");
+    expect(template.render([{ role: "user", content: "<|b|>" }], ["<|a|>", "<|b|>"])).toEqual([
+      { isControlToken: true, text: "<|a|>" },
+      { isControlToken: false, text: "<|b|>" },
+      { isControlToken: true, text: "<|b|>" },
+      { isControlToken: false, text: "<|b|>" },
     ]);
+  });
+
+  it.each([
+    [["<|end|>"], "{{ messages[0].content.split('x') | join }}", "<|enxd|>"],
+    [["<|end|>"], "{{ messages[0].content.strip('d<') + messages[0].content }}", "<|end|>d<"],
+    [["<|end|>"], "<{{ messages[0].content | lower }}>", "|END|"],
+    [["</s>", "[INST]", "<|end|>"], "{{ messages[0].content | replace('x', '') | upper }}", "</sx> [inst] <|end|>"],
+    [["</s>", "[INST]", "BOS"], "{{ messages[0].content[1:] + messages[0].content[:1] }}", "]BOS<s>[INST"],
+  ])("lets no text become one of %j, whatever is cut and joined: %s", (tokens, source, content) => {
+    const template = new ChatTemplate(source);
+    const expected = printed(template, [{ role: "user", content }]);
+    expect(template.render([{ role: "user", content }], tokens)).toEqual([{ isControlToken: false, text: expected }]);
+  });
+
+  it("gives contents in parts as one string to a model that reads text only", () => {
+    const source = "{{ messages[0].content is string }}|{{ messages[0].content | length }}";
+    const parts: TemplateMessage[] = [
+      { role: "user", content: [{ type: "text", text: "ab" }, { type: "image" }, { type: "text", text: "|c" }] },
+    ];
+    expect(printed(new ChatTemplate(source, {}, { textOnly: true }), parts)).toBe("true|4");
+    expect(printed(new ChatTemplate(source), parts)).toBe("false|3");
   });
 
   it("leaves empty texts empty, also for a template that asks", () => {
@@ -85,32 +106,41 @@ describe("rendering", () => {
     expect(printed(new ChatTemplate("{% if add_generation_prompt %}prompt{% else %}none{% endif %}"))).toBe("none");
   });
 
-  it("takes a template that trims only while there is nothing to trim", () => {
-    const template = new ChatTemplate("[{{ messages[0].content | trim }}]");
-    expect(printed(template)).toBe("[hello]");
-    expect(() => template.render([{ role: "user", content: " hello" }])).toThrow(/changes the text of a turn/);
+  it.each([
+    ["{{ messages[0].content | upper }}", "|A\nB|"],
+    ["{{ messages[0].content | length }}", "5"],
+    ["{{ messages[0].content[:3] }}", "|a\n"],
+    ["{{ messages[0].content | tojson }}", '"|a\\nb|"'],
+    ["{{ messages[0].content.split('a')[-1] }}", "\nb|"],
+    ["{% if 'b' in messages[0].content %}yes{% endif %}", "yes"],
+  ])("takes a template that reads or changes texts: %s", (source, expected) => {
+    const segments = new ChatTemplate(source).render([{ role: "user", content: "|a\nb|" }], ["<|end|>"]);
+    expect(segments).toEqual([{ isControlToken: false, text: expected }]);
   });
 
   it.each([
-    "{{ messages[0].content | upper }}",
-    "{{ messages[0].content | length }}",
-    "{{ messages[0].content[:3] }}",
-    "{{ messages[0].content | tojson }}",
-    "{{ messages[0].content.split('l')[-1] }}",
-    "{% if 'ell' in messages[0].content %}yes{% endif %}",
-  ])("refuses a template that rewrites texts or decides by them: %s", (source) => {
-    const twoLines: TemplateMessage[] = [{ role: "user", content: "hel\nello" }];
-    expect(() => new ChatTemplate(source).render(twoLines)).toThrow(
-      expect.objectContaining({ code: "config_invalid" }),
+    "{% if '|' in messages[0].content %}yes{% endif %}",
+    "{{ messages[0].content.split('|')[0] }}",
+    "{{ messages[0].content | tojson(ensure_ascii=true) }}",
+    "\u{e000}{{ messages[0].content }}",
+  ])("refuses a template that decides by what control tokens are spelled with: %s", (source) => {
+    const template = new ChatTemplate(source);
+    expect(() => template.render([{ role: "user", content: "a|b" }], ["<|end|>"])).toThrow(
+      expect.objectContaining({ code: "config_invalid", message: expect.stringContaining("decides by characters") }),
     );
+    expect(printed(template)).toBe(new ChatTemplate(source).render(hello, ["<|end|>"])[0]?.text ?? "");
   });
 
-  it("is not confused by marks in a template or a text", () => {
-    expect(() => new ChatTemplate("\u{e000}0\u{e001}{{ messages[0].content }}").render(hello)).toThrow(/changes/);
-    const text = "\u{e000}0\u{e001}\u{e000}7\u{e001}";
-    expect(new ChatTemplate("{{ messages[0].content }}").render([{ role: "user", content: text }])).toEqual([
-      { writer: "user", text },
+  it("is not confused by private-use characters in texts", () => {
+    const template = new ChatTemplate("{{ messages[0].content }}");
+    const content = "\u{e000}0\u{e001}|\u{e000}7\u{e001}\u{f0000}";
+    expect(template.render([{ role: "user", content }], ["<|end|>"])).toEqual([
+      { isControlToken: false, text: content },
     ]);
+    const all = Array.from({ length: 6400 }, (_, index) => String.fromCodePoint(0xe000 + index)).join("");
+    expect(() => template.render([{ role: "user", content: `${all}|` }], ["<|end|>"])).toThrow(
+      expect.objectContaining({ code: "invalid_record" }),
+    );
   });
 
   it("passes on what a template refuses", () => {

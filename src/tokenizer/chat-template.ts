@@ -1,17 +1,19 @@
 /**
- * @file A checkpoint's chat template (Jinja), rendered so that it stays known who wrote what.
+ * @file A checkpoint's chat template (Jinja), rendered so that no text can pose as a control token, though the template
+ * may trim texts, read and rearrange them.
  *
- * Users' texts are replaced by marks before rendering and put back after it: what the template wrote and what users
- * wrote are separate segments, and no text can pose as the template's. The template has to print every text as it is.
- * One that trims or rewrites texts, or that decides by them, is refused: rendering the texts themselves must give the
- * same conversation. That is checked for each, because it can depend on the text (`| trim`).
+ * Control tokens are looked for while characters of theirs are hidden in users' texts. With these put back, the result
+ * has to be that of rendering the texts as they are: it can differ where a template decides by the hidden characters,
+ * and such a template is refused.
  */
 
 import { join } from "node:path";
-import { Template } from "@huggingface/jinja";
 import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
 import { parseJsonFile, readIfThere } from "./config-file.ts";
+import { hidingFor } from "./hiding.ts";
+import { compileTemplate } from "./jinja.ts";
+import { anyOf } from "./tokenizer.ts";
 
 /** A turn, as far as a template sees it; pictures and videos are only places. */
 export interface TemplateMessage {
@@ -21,14 +23,16 @@ export interface TemplateMessage {
 
 export type TemplatePart = { readonly type: "text"; readonly text: string } | { readonly type: "image" | "video" };
 
+/** A control token that the template wrote, or what lies between two of them, whoever wrote its parts. */
 export interface Segment {
-  readonly writer: "template" | "user";
+  readonly isControlToken: boolean;
   readonly text: string;
 }
 
-/** Two private-use characters around the text's number; not white space, so that `| trim` leaves them. */
-const markOf = (index: number) => `\u{e000}${index}\u{e001}`;
-const marks = /\u{e000}(\d+)\u{e001}/gu;
+export interface TemplateOptions {
+  /** Contents in parts are joined to one string, as templates of models want them that read text only. */
+  readonly textOnly?: boolean;
+}
 
 const namedTemplates = z.array(z.object({ name: z.string(), template: z.string() }));
 const templateValue = z.union([z.string(), namedTemplates, z.record(z.string(), z.string())]);
@@ -44,19 +48,21 @@ const tokenizerConfig = z.object({
 });
 
 export class ChatTemplate {
-  readonly #template: Template;
+  readonly #render: (variables: Readonly<Record<string, unknown>>) => string;
   readonly #variables: Readonly<Record<string, string>>;
+  readonly #textOnly: boolean;
 
   /** @param variables what the template may name besides the messages, e.g. `eos_token` */
-  constructor(source: string, variables: Readonly<Record<string, string>> = {}) {
+  constructor(source: string, variables: Readonly<Record<string, string>> = {}, options: TemplateOptions = {}) {
     try {
-      this.#template = new Template(source);
+      this.#render = compileTemplate(source);
     } catch (error) {
       throw new VlRewardError("config_invalid", `the chat template is not valid Jinja: ${reason(error)}`, {
         cause: error,
       });
     }
     this.#variables = variables;
+    this.#textOnly = options.textOnly === true;
   }
 
   /**
@@ -65,7 +71,7 @@ export class ChatTemplate {
    *
    * @throws config_invalid if there is none or it cannot be read
    */
-  static async load(folder: string): Promise<ChatTemplate> {
+  static async load(folder: string, options: TemplateOptions = {}): Promise<ChatTemplate> {
     const configText = await readIfThere(folder, "tokenizer_config.json");
     const configPath = join(folder, "tokenizer_config.json");
     const config = configText === undefined ? {} : parseJsonFile(configPath, configText, tokenizerConfig);
@@ -84,53 +90,58 @@ export class ChatTemplate {
         "tokenizer_config.json";
       throw new VlRewardError("config_invalid", message);
     }
-    return new ChatTemplate(source, variables);
+    return new ChatTemplate(source, variables, options);
   }
 
   /**
    * The conversation in order, without a generation prompt. A template adds its default system turn itself. Joined, the
    * segments are what transformers renders.
    *
-   * @throws config_invalid if the template fails, or does not print the texts as they are
+   * @param controlTokens without any, all is one segment
+   * @throws config_invalid if the template fails, or decides by characters of control tokens in texts
    */
-  render(messages: readonly TemplateMessage[]): Segment[] {
-    const texts: string[] = [];
-    const marked = this.#print(messages, (text) => {
-      if (text === "") return ""; // nothing to protect, and a template may ask whether there is text
-      texts.push(text);
-      return markOf(texts.length - 1);
-    });
-    const segments: Segment[] = [];
-    let from = 0;
-    for (const match of marked.matchAll(marks)) {
-      segments.push({ writer: "template", text: marked.slice(from, match.index) });
-      segments.push({ writer: "user", text: texts[Number(match[1])] ?? "" });
-      from = match.index + match[0].length;
-    }
-    segments.push({ writer: "template", text: marked.slice(from) });
+  render(messages: readonly TemplateMessage[], controlTokens: Iterable<string> = []): Segment[] {
+    const tokens = [...controlTokens];
+    const { signs, hide, restore } = hidingFor(tokens, textsOf(messages));
     const plain = this.#print(messages, (text) => text);
-    if (segments.map((segment) => segment.text).join("") !== plain) {
+    const hidden = signs.length === 0 ? plain : this.#print(messages, hide);
+    if (restore(hidden) !== plain) {
       const message =
-        "the chat template changes the text of a turn (it trims or rewrites it, or decides by it), which is not " +
-        "supported: use a template that prints texts as they are, such as Qwen2.5-VL's";
+        `the chat template decides by characters in the text of a turn (${signs.join(" ")}) that control tokens are ` +
+        "spelled with, which is not supported: expected a template that only prints them";
       throw new VlRewardError("config_invalid", message);
     }
-    return segments.filter((segment) => segment.text !== "");
+    const segments: Segment[] = [];
+    const addText = (from: number, to: number) => {
+      if (to > from) segments.push({ isControlToken: false, text: restore(hidden.slice(from, to)) });
+    };
+    let from = 0;
+    for (const match of tokens.length === 0 ? [] : hidden.matchAll(anyOf(tokens))) {
+      addText(from, match.index);
+      segments.push({ isControlToken: true, text: match[0] });
+      from = match.index + match[0].length;
+    }
+    addText(from, hidden.length);
+    return segments;
   }
 
-  #print(messages: readonly TemplateMessage[], replace: (text: string) => string): string {
-    const replaced = messages.map(({ role, content }) => ({
-      role,
-      content:
-        typeof content === "string"
-          ? replace(content)
-          : content.map((part) =>
-              part.type === "text" ? { type: part.type, text: replace(part.text) } : { type: part.type },
-            ),
-    }));
+  #print(messages: readonly TemplateMessage[], change: (text: string) => string): string {
+    const changed = messages.map(({ role, content }) => {
+      if (typeof content === "string") return { role, content: change(content) };
+      if (this.#textOnly) return { role, content: textsOf([{ role, content }]).map(change).join("") };
+      return {
+        role,
+        content: content.map((part) =>
+          part.type === "text" ? { type: part.type, text: change(part.text) } : { type: part.type },
+        ),
+      };
+    });
+    // transformers gives a template tools and documents too: none.
+    const variables = { tools: null, documents: null, ...this.#variables };
     try {
-      return this.#template.render({ ...this.#variables, messages: replaced, add_generation_prompt: false });
+      return this.#render({ ...variables, messages: changed, add_generation_prompt: false });
     } catch (error) {
+      if (error instanceof VlRewardError) throw error;
       throw new VlRewardError("config_invalid", `the chat template refuses the conversation: ${reason(error)}`, {
         cause: error,
       });
@@ -138,6 +149,11 @@ export class ChatTemplate {
   }
 }
 
+function textsOf(messages: readonly TemplateMessage[]): string[] {
+  return messages.flatMap(({ content }) =>
+    typeof content === "string" ? [content] : content.flatMap((part) => (part.type === "text" ? [part.text] : [])),
+  );
+}
 async function readTemplateJson(folder: string): Promise<string | undefined> {
   const path = join(folder, "chat_template.json");
   const text = await readIfThere(folder, "chat_template.json");

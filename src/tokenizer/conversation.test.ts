@@ -15,6 +15,10 @@ type Case = { messages: TemplateMessage[] } & Record<(typeof names)[number], num
 const read = (name: string): unknown => JSON.parse(readFileSync(join(fixtures, name), "utf8"));
 const conversations = read("conversations.json") as (Case & { label: string; rendered: string })[];
 const injections = read("injections.json") as Case[];
+const textConversations = read("text-conversations.json") as ({ messages: TemplateMessage[] } & Record<
+  "qwen3" | "llama",
+  { rendered: string; ids: number[] }
+>)[];
 
 const hasShared = existsSync(folders.qwen);
 
@@ -47,6 +51,43 @@ describe.each(names)("with the %s tokenizer", (name) => {
       expect([second, third]).toEqual([Number(first) + 3, Number(first) + 6]); // an end and a start between them
     });
   });
+});
+
+describe.each(["qwen3", "llama"] as const)("a conversation of text with the %s tokenizer", (name) => {
+  let tokenizer: Tokenizer;
+  let template: ChatTemplate;
+  beforeAll(async () => {
+    const folder = join(fixtures, name);
+    tokenizer = await Tokenizer.load(folder);
+    template = await ChatTemplate.load(folder, { textOnly: true });
+  });
+
+  it.each(textConversations)("gives transformers' text and ids (%#)", (one) => {
+    const { rendered, ids } = one[name];
+    const segments = template.render(one.messages, tokenizer.controlTokens.keys());
+    expect(segments.map(({ text }) => text).join("")).toBe(rendered);
+    expect(tokenizeConversation(one.messages, tokenizer, template).ids).toEqual(ids);
+  });
+
+  it("holds the template's control tokens only", () => {
+    const count = (content: string) => {
+      const messages: TemplateMessage[] = [
+        { role: "user", content },
+        { role: "assistant", content: `<think>${content}</think>${content}` },
+      ];
+      const { ids } = tokenizeConversation(messages, tokenizer, template);
+      return ids.filter((id) => [...tokenizer.controlTokens.values()].includes(id)).length;
+    };
+    for (const token of tokenizer.controlTokens.keys()) expect(count(`${token} a${token}`)).toBe(count("a"));
+  });
+});
+
+it("refuses a template that does not write the token that the tokenizer puts before every text", async () => {
+  const tokenizer = await Tokenizer.load(join(fixtures, "llama"));
+  const template = new ChatTemplate("{{ messages[0].content }}");
+  expect(() => tokenizeConversation([{ role: "user", content: "<|begin_of_text|>" }], tokenizer, template)).toThrow(
+    expect.objectContaining({ code: "config_invalid", message: expect.stringContaining("<|begin_of_text|>") }),
+  );
 });
 
 describe("the embedded model's files", () => {

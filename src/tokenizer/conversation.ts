@@ -6,7 +6,7 @@
 
 import { VlRewardError } from "../errors.ts";
 import type { ChatTemplate, TemplateMessage } from "./chat-template.ts";
-import { anyOf, type Tokenizer } from "./tokenizer.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 export interface MediaPlace {
   /** The index in `ids` of the one token that stands for all of the picture's or video's visual tokens. */
@@ -14,8 +14,17 @@ export interface MediaPlace {
   readonly kind: "image" | "video";
 }
 
+/** A text between two control tokens. */
+export interface Stretch {
+  readonly text: string;
+  /** The index in `ids` of its first token. */
+  readonly position: number;
+}
+
 export interface TokenizedConversation {
   readonly ids: number[];
+  /** In order; none is empty. */
+  readonly stretches: Stretch[];
   /** One for each picture and video of the messages, in their order. */
   readonly media: MediaPlace[];
 }
@@ -27,34 +36,34 @@ const placeholders = new Map<string, MediaPlace["kind"]>([
 
 /**
  * @throws config_invalid if the template gives pictures and videos other places than the messages, or the tokenizer
- *   lacks their tokens
+ *   lacks their tokens; if the template does not open with the token that the tokenizer puts before every text
  */
 export function tokenizeConversation(
   messages: readonly TemplateMessage[],
-  tokenizer: Pick<Tokenizer, "controlTokens" | "encodeText">,
+  tokenizer: Pick<Tokenizer, "controlTokens" | "encodeText"> & Partial<Pick<Tokenizer, "startToken">>,
   template: ChatTemplate,
 ): TokenizedConversation {
   const ids: number[] = [];
+  const stretches: Stretch[] = [];
   const media: MediaPlace[] = [];
-  const controls = tokenizer.controlTokens.size > 0 ? anyOf(tokenizer.controlTokens.keys()) : /(?!)/g;
-  let stretch = "";
-  const finishStretch = () => {
-    for (const id of tokenizer.encodeText(stretch)) ids.push(id);
-    stretch = "";
-  };
-  for (const { writer, text } of template.render(messages)) {
-    let from = 0;
-    for (const match of writer === "template" ? text.matchAll(controls) : []) {
-      stretch += text.slice(from, match.index);
-      finishStretch();
-      const kind = placeholders.get(match[0]);
-      if (kind !== undefined) media.push({ position: ids.length, kind });
-      ids.push(tokenizer.controlTokens.get(match[0]) ?? 0);
-      from = match.index + match[0].length;
-    }
-    stretch += text.slice(from);
+  const segments = template.render(messages, tokenizer.controlTokens.keys());
+  const opening = segments[0]?.isControlToken ? segments[0].text : undefined;
+  if (tokenizer.startToken !== undefined && opening !== tokenizer.startToken) {
+    const message =
+      `the tokenizer puts ${tokenizer.startToken} before every text, and the chat template does not write it: ` +
+      "expected a template that does";
+    throw new VlRewardError("config_invalid", message);
   }
-  finishStretch();
+  for (const { isControlToken, text } of segments) {
+    if (isControlToken) {
+      const kind = placeholders.get(text);
+      if (kind !== undefined) media.push({ position: ids.length, kind });
+      ids.push(tokenizer.controlTokens.get(text) ?? 0);
+    } else {
+      stretches.push({ text, position: ids.length });
+      for (const id of tokenizer.encodeText(text)) ids.push(id);
+    }
+  }
   const expected = messages.flatMap(({ content }) =>
     typeof content === "string" ? [] : content.flatMap((part) => (part.type === "text" ? [] : [part.type])),
   );
@@ -66,7 +75,7 @@ export function tokenizeConversation(
       "expected Qwen2.5-VL's <|image_pad|> and <|video_pad|>";
     throw new VlRewardError("config_invalid", message);
   }
-  return { ids, media };
+  return { ids, stretches, media };
 }
 
 /** What a chat template writes around the answer, the last turn. */

@@ -1,10 +1,10 @@
 /**
  * @file The tokenizer.json that this package reads and writes: Hugging Face's format, narrowed to byte-level BPE as
- * Qwen2 uses it. A file that asks for anything else is refused by name, because its ids would come out wrong.
+ * Qwen2 and later, and Llama 3, use it. A file that asks for anything else is refused by name, because its ids would
+ * come out wrong.
  */
 
 import { z } from "zod";
-import { qwenSplitRule } from "./split.ts";
 
 const addedToken = z.object({
   id: z.int().nonnegative(),
@@ -18,7 +18,7 @@ const addedToken = z.object({
 
 const split = z.object({
   type: z.literal("Split"),
-  pattern: z.object({ Regex: z.literal(qwenSplitRule) }),
+  pattern: z.object({ Regex: z.string() }),
   behavior: z.literal("Isolated"),
   invert: z.literal(false),
 });
@@ -40,7 +40,8 @@ const bpe = z.object({
   end_of_word_suffix: absent,
   fuse_unk: absent,
   byte_fallback: absent,
-  ignore_merges: absent,
+  /** A whole piece that is in the vocabulary is taken as it is, whatever the merges would make of it. */
+  ignore_merges: z.boolean().optional(),
   // 150,000 entries each: checked by a plain loop, zod's own takes a quarter of a second.
   vocab: z.custom<Record<string, number>>(isVocabulary, "expected an object of ids"),
   merges: z.custom<readonly (string | [string, string])[]>(isMergeList, "expected a list of pairs of tokens"),
@@ -60,6 +61,18 @@ function isMergeList(value: unknown): boolean {
   });
 }
 
+/** Tells where tokens stand; ids do not depend on it. */
+const marksPlaces = z.object({ type: z.literal("ByteLevel") });
+
+const openingToken = z.object({ SpecialToken: z.object({ id: z.string() }) });
+const textItself = z.object({ Sequence: z.object({ id: z.literal("A") }) });
+
+/** Writes one token before a text, or none. What it does to pairs of texts does not matter. */
+const opensTexts = z.object({
+  type: z.literal("TemplateProcessing"),
+  single: z.union([z.tuple([textItself]), z.tuple([openingToken, textItself])]),
+});
+
 export const tokenizerJson = z.object({
   version: z.string().optional(),
   truncation: absent,
@@ -67,9 +80,12 @@ export const tokenizerJson = z.object({
   added_tokens: z.array(addedToken),
   normalizer: z.object({ type: z.literal("NFC") }).nullable(),
   pre_tokenizer: z.object({ type: z.literal("Sequence"), pretokenizers: z.tuple([split, byteLevel]) }),
-  /** It may mark offsets, but not add tokens of its own: the chat template does that. */
   post_processor: z
-    .object({ type: z.string(), special_tokens: z.record(z.string(), z.never()).optional() })
+    .union([
+      marksPlaces,
+      opensTexts,
+      z.object({ type: z.literal("Sequence"), processors: z.array(z.union([marksPlaces, opensTexts])) }),
+    ])
     .nullable()
     .optional(),
   decoder: z.unknown().optional(),
@@ -78,3 +94,14 @@ export const tokenizerJson = z.object({
 
 export type TokenizerJson = z.infer<typeof tokenizerJson>;
 export type AddedToken = z.infer<typeof addedToken>;
+
+/** The token that the post_processor writes before every text. */
+export function startTokenOf({ post_processor: processor }: TokenizerJson): string | undefined {
+  const processors = processor?.type === "Sequence" ? processor.processors : [processor];
+  for (const one of processors) {
+    if (one?.type !== "TemplateProcessing") continue;
+    const [first] = one.single;
+    if ("SpecialToken" in first) return first.SpecialToken.id;
+  }
+  return undefined;
+}

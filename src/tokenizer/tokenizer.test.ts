@@ -140,6 +140,10 @@ describe("texts", () => {
 });
 
 describe("a folder", () => {
+  const opening = (single: unknown) => ({ type: "TemplateProcessing", single, pair: [], special_tokens: {} });
+  const splitBy = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, use_regex: false };
+
   async function folderWith(change: (json: Record<string, unknown>) => unknown): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), "tokenizer-"));
     const json = read(join(tiny, "tokenizer.json")) as Record<string, unknown>;
@@ -164,12 +168,35 @@ describe("a folder", () => {
     for (const { text, tiny: ids } of cases) expect(tokenizer.encodeText(text)).toEqual(ids);
   });
 
+  it("with ignore_merges takes a whole piece that is in the vocabulary, but no control token", async () => {
+    const folder = await folderWith((json) => {
+      const model = json.model as { vocab: Record<string, number> };
+      const added = { id: 2001, content: "stop", special: true, single_word: false, lstrip: false, rstrip: false };
+      return {
+        ...json,
+        added_tokens: [...(json.added_tokens as object[]), { ...added, normalized: false }],
+        model: { ...model, vocab: { ...model.vocab, "\u0120qzx": 2000, stop: 2001 }, ignore_merges: true },
+      };
+    });
+    const tokenizer = await Tokenizer.load(folder);
+    const qwen = await Tokenizer.load(tiny);
+    expect(tokenizer.encodeText("a qzx")).toEqual([...qwen.encodeText("a"), 2000]);
+    expect(tokenizer.encodeText("qzx qzxy")).toEqual(qwen.encodeText("qzx qzxy"));
+    expect(tokenizer.encodeText("stop")).toEqual(qwen.encodeText("stop"));
+  });
+
   it.each([
     ["normalizer", { normalizer: { type: "NFKC" } }],
     ["pre_tokenizer", { pre_tokenizer: { type: "ByteLevel", add_prefix_space: true, use_regex: true } }],
     ["model.type", { model: { type: "Unigram" } }],
     ["truncation", { truncation: { max_length: 8 } }],
-    ["post_processor", { post_processor: { type: "TemplateProcessing", special_tokens: { "<s>": { ids: [1] } } } }],
+    ["post_processor", { post_processor: { type: "BertProcessing", sep: ["</s>", 1], cls: ["<s>", 0] } }],
+    [
+      "post_processor",
+      { post_processor: opening([{ Sequence: { id: "A" } }, { SpecialToken: { id: "<|im_end|>" } }]) },
+    ],
+    ["post_processor", { post_processor: opening([{ SpecialToken: { id: "<s>" } }, { Sequence: { id: "A" } }]) }],
+    ["the split rule", { pre_tokenizer: { type: "Sequence", pretokenizers: [splitBy("(?<=a)b"), byteLevel] } }],
     ["added_tokens", { added_tokens: [{ id: 1, content: "x", special: true, lstrip: true }] }],
   ])("with another %s is refused by name", async (name, change) => {
     const folder = await folderWith((json) => ({ ...json, ...change }));

@@ -11,9 +11,9 @@ import { VlRewardError } from "../errors.ts";
 import { BytePairEncoder, type Merge } from "./bpe.ts";
 import { byteCharacters } from "./byte-level.ts";
 import { parseJsonFile, readIfThere } from "./config-file.ts";
-import { toNfc } from "./nfc.ts";
-import { splitIntoPieces } from "./split.ts";
-import { type AddedToken, type TokenizerJson, tokenizerJson } from "./tokenizer-json.ts";
+import { originsOf, toNfc } from "./nfc.ts";
+import { type Splitter, splitterOf } from "./split.ts";
+import { type AddedToken, startTokenOf, type TokenizerJson, tokenizerJson } from "./tokenizer-json.ts";
 
 /** Longer pieces are rarely met again; and V8 would keep a whole text alive for a slice of 13 characters or more. */
 const cachedPieceLength = 12;
@@ -21,43 +21,65 @@ const cachedPieces = 1 << 16;
 
 const fileName = "tokenizer.json";
 
+/** A token and where it stands in a text, in code points. */
+export interface PlacedToken {
+  readonly id: number;
+  readonly start: number;
+  readonly end: number;
+}
+
 export class Tokenizer {
   /** What structures a conversation, and its id; never in the result of encodeText. */
   readonly controlTokens: ReadonlyMap<string, number>;
   /** One more than the largest id: the rows that an embedding needs at least. */
   readonly vocabSize: number;
+  /** The control token that tokenizer.json puts before every text. encodeText does not: the chat template has to. */
+  readonly startToken: string | undefined;
 
-  readonly #idOfToken: Map<string, number>;
+  readonly #vocab: ReadonlyMap<string, number>;
+  readonly #addedTokens: ReadonlyMap<string, number>;
   readonly #plainAddedTokens: RegExp | undefined;
+  readonly #split: Splitter;
+  readonly #ignoreMerges: boolean;
   readonly #normalize: boolean;
   readonly #byteIds: readonly number[];
   readonly #bpe: BytePairEncoder;
   readonly #cache = new Map<string, readonly number[]>();
   readonly #utf8 = new TextEncoder();
+  /** By id; made when places are first asked for. */
+  #bytesOfToken: Uint32Array | undefined;
 
-  /** @throws config_invalid if the vocabulary lacks a byte or a part of a merge */
+  /** @throws config_invalid if the vocabulary lacks a byte or a part of a merge, or the split rule is not understood */
   constructor(json: TokenizerJson) {
-    this.#idOfToken = new Map(Object.entries(json.model.vocab));
+    this.#vocab = new Map(Object.entries(json.model.vocab));
     const idOf = (token: string): number => {
-      const id = this.#idOfToken.get(token);
+      const id = this.#vocab.get(token);
       if (id === undefined) throw new VlRewardError("config_invalid", `the vocabulary has no ${JSON.stringify(token)}`);
       return id;
     };
     this.#byteIds = byteCharacters.map(idOf);
     this.#bpe = new BytePairEncoder(merges(json.model.merges, idOf));
     this.#normalize = json.normalizer !== null;
+    this.#split = splitterOf(json.pre_tokenizer.pretokenizers[0].pattern.Regex);
+    this.#ignoreMerges = json.model.ignore_merges === true;
     this.controlTokens = contentToId(json.added_tokens.filter((token) => token.special));
     const plain = contentToId(json.added_tokens.filter((token) => !token.special));
     this.#plainAddedTokens = plain.size === 0 ? undefined : anyOf(plain.keys());
-    for (const { content, id } of json.added_tokens) this.#idOfToken.set(content, id);
+    this.#addedTokens = contentToId(json.added_tokens);
     let largest = 0;
-    for (const id of this.#idOfToken.values()) largest = Math.max(largest, id);
+    for (const id of this.#vocab.values()) largest = Math.max(largest, id);
+    for (const id of this.#addedTokens.values()) largest = Math.max(largest, id);
     this.vocabSize = largest + 1;
+    this.startToken = startTokenOf(json);
+    if (this.startToken !== undefined && !this.controlTokens.has(this.startToken)) {
+      const message = `post_processor writes ${JSON.stringify(this.startToken)}, which is no special added token`;
+      throw new VlRewardError("config_invalid", message);
+    }
   }
 
   /**
    * @param folder holds tokenizer.json; tokenizer_config.json adds nothing that ids depend on
-   * @throws config_invalid if the file is missing, damaged, or not byte-level BPE as Qwen2's
+   * @throws config_invalid if the file is missing, damaged, or not byte-level BPE as Qwen's or Llama 3's
    */
   static async load(folder: string): Promise<Tokenizer> {
     const text = await readIfThere(folder, fileName);
@@ -76,7 +98,7 @@ export class Tokenizer {
 
   /** The id of a token of any kind, spelled as in tokenizer.json ("Ġthe"); undefined if there is none. */
   tokenToId(token: string): number | undefined {
-    return this.#idOfToken.get(token);
+    return this.#addedTokens.get(token) ?? this.#vocab.get(token);
   }
 
   /**
@@ -84,52 +106,128 @@ export class Tokenizer {
    * @throws sequence_too_long for a single word of more than about two million characters
    */
   encodeText(text: string): number[] {
-    if (/\p{Surrogate}/u.test(text)) {
-      throw new VlRewardError("invalid_record", "the text holds half of a surrogate pair: it is not valid Unicode");
-    }
     const ids: number[] = [];
-    let from = 0;
-    if (this.#plainAddedTokens !== undefined) {
-      for (const match of text.matchAll(this.#plainAddedTokens)) {
-        this.#encodeStretch(text.slice(from, match.index), ids);
-        ids.push(this.#idOfToken.get(match[0]) ?? 0);
-        from = match.index + match[0].length;
-      }
+    for (const { text: stretch, id } of this.#stretches(text)) {
+      if (id !== undefined) ids.push(id);
+      else this.#encodeStretch(stretch, ids);
     }
-    this.#encodeStretch(from === 0 ? text : text.slice(from), ids);
     return ids;
   }
 
-  #encodeStretch(text: string, ids: number[]): void {
-    const normalized = this.#normalize ? toNfc(text) : text;
-    for (const piece of pieces(normalized)) {
+  /**
+   * As encodeText, with the place of each token: all of the characters that it has a part of. Differs from Hugging
+   * Face's `return_offsets_mapping` in one thing: a character that NFC composes has the places of all that it is
+   * composed of (there it has the first's only, and a combining mark belongs to no token).
+   */
+  encodeWithPlaces(text: string): PlacedToken[] {
+    const tokens: PlacedToken[] = [];
+    let offset = 0;
+    for (const { text: stretch, id } of this.#stretches(text)) {
+      const length = codePoints(stretch);
+      if (id !== undefined) tokens.push({ id, start: offset, end: offset + length });
+      else {
+        for (const { id, start, end } of this.#placedTokens(stretch)) {
+          tokens.push({ id, start: offset + start, end: offset + end });
+        }
+      }
+      offset += length;
+    }
+    return tokens;
+  }
+
+  /** Added tokens that texts may hold, each with its id, and what lies between them. */
+  *#stretches(text: string): Generator<{ readonly text: string; readonly id?: number | undefined }> {
+    if (/\p{Surrogate}/u.test(text)) {
+      throw new VlRewardError("invalid_record", "the text holds half of a surrogate pair: it is not valid Unicode");
+    }
+    let from = 0;
+    if (this.#plainAddedTokens !== undefined) {
+      for (const match of text.matchAll(this.#plainAddedTokens)) {
+        yield { text: text.slice(from, match.index) };
+        yield { text: match[0], id: this.#addedTokens.get(match[0]) };
+        from = match.index + match[0].length;
+      }
+    }
+    yield { text: from === 0 ? text : text.slice(from) };
+  }
+
+  #encodeStretch(stretch: string, ids: number[]): void {
+    for (const piece of this.#pieces(this.#normalized(stretch))) {
       for (const id of this.#encodePiece(piece)) ids.push(id);
+    }
+  }
+
+  #normalized(stretch: string): string {
+    return this.#normalize ? toNfc(stretch) : stretch;
+  }
+
+  /** Millions of letters without a break exhaust the regular expression's stack. */
+  #pieces(normalized: string): string[] {
+    try {
+      return this.#split(normalized);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      const message = `a text of ${normalized.length} characters holds a single word of millions: shorten it`;
+      throw new VlRewardError("sequence_too_long", message, { cause: error });
     }
   }
 
   #encodePiece(piece: string): readonly number[] {
     const cached = this.#cache.get(piece);
     if (cached !== undefined) return cached;
+    const bytes = this.#utf8.encode(piece);
+    const whole = this.#ignoreMerges ? this.#wordOf(bytes) : undefined;
     const ids: number[] = [];
-    for (const byte of this.#utf8.encode(piece)) ids.push(this.#byteIds[byte] ?? 0);
-    this.#bpe.encode(ids);
+    if (whole !== undefined) ids.push(whole);
+    else {
+      for (const byte of bytes) ids.push(this.#byteIds[byte] ?? 0);
+      this.#bpe.encode(ids);
+    }
     if (piece.length <= cachedPieceLength) {
       if (this.#cache.size >= cachedPieces) this.#cache.clear();
       this.#cache.set(piece, ids);
     }
     return ids;
   }
+
+  /** The token that a whole piece is, if it is one; no control token, even if the vocabulary spells one. */
+  #wordOf(bytes: Uint8Array): number | undefined {
+    let spelled = "";
+    for (const byte of bytes) spelled += byteCharacters[byte] ?? "";
+    return this.controlTokens.has(spelled) ? undefined : this.#vocab.get(spelled);
+  }
+
+  *#placedTokens(stretch: string): Generator<PlacedToken> {
+    const normalized = this.#normalized(stretch);
+    const origins = originsOf(stretch, normalized);
+    let offset = 0;
+    for (const piece of this.#pieces(normalized)) {
+      const signs = Array.from(piece);
+      const signOfByte = signs.flatMap((sign, index) => Array.from(this.#utf8.encode(sign), () => offset + index));
+      let byte = 0;
+      for (const id of this.#encodePiece(piece)) {
+        const first = signOfByte[byte] ?? 0;
+        byte += this.#tokenBytes()[id] ?? 0;
+        const last = signOfByte[byte - 1] ?? 0;
+        yield { id, start: origins[first]?.start ?? 0, end: origins[last]?.end ?? 0 };
+      }
+      offset += signs.length;
+    }
+  }
+
+  #tokenBytes(): Uint32Array {
+    if (this.#bytesOfToken === undefined) {
+      this.#bytesOfToken = new Uint32Array(this.vocabSize);
+      for (const [token, id] of this.#vocab) this.#bytesOfToken[id] = token.length; // one character for each byte
+    }
+    return this.#bytesOfToken;
+  }
 }
 
-/** Millions of letters without a break exhaust the regular expression's stack. */
-function pieces(text: string): string[] {
-  try {
-    return splitIntoPieces(text);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const message = `a text of ${text.length} characters holds a single word of millions: shorten it`;
-    throw new VlRewardError("sequence_too_long", message, { cause: error });
-  }
+function codePoints(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
 }
 
 /** Finds the leftmost of several strings in a text, the longest where several begin at one place. */

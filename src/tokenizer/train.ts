@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { byteCharacters } from "./byte-level.ts";
 import { toNfc } from "./nfc.ts";
-import { qwenSplitRule, splitIntoPieces } from "./split.ts";
+import { qwenSplitRule, splitterOf } from "./split.ts";
 import type { AddedToken, TokenizerJson } from "./tokenizer-json.ts";
 
 const padToken = "<|endoftext|>";
@@ -116,8 +116,9 @@ export async function saveTokenizer(folder: string, tokenizer: TokenizerJson, ch
 /** How often each piece of text occurs. */
 async function countPieces(texts: Iterable<string> | AsyncIterable<string>): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
+  const piecesOf = splitterOf(qwenSplitRule);
   for await (const text of texts) {
-    for (const piece of splitIntoPieces(toNfc(text))) counts.set(piece, (counts.get(piece) ?? 0) + 1);
+    for (const piece of piecesOf(toNfc(text))) counts.set(piece, (counts.get(piece) ?? 0) + 1);
   }
   return counts;
 }
