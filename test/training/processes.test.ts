@@ -8,11 +8,12 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { root, run, start } from "../cli/command.ts";
-import { runsIn } from "./runs.ts";
+import { reversed, runsIn } from "./runs.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-processes-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
 const pairs = path.join(fixtures, "training/pairs.jsonl");
+const validation = reversed(pairs, path.join(folder, "validation.jsonl"));
 const steps = 8;
 
 function configuration(name: string, keys: Readonly<Record<string, unknown>> = {}): string {
@@ -23,7 +24,7 @@ function configuration(name: string, keys: Readonly<Record<string, unknown>> = {
     threads: 1,
     optimizer: { weight_decay: 0.1 },
     stages: [{ name: "only", data: [{ path: pairs }], steps, batch_size: 4, learning_rate: 3e-4, warmup_ratio: 0 }],
-    validation: { path: pairs, every_steps: 4 },
+    validation: { path: validation, every_steps: 4 },
     checkpoints: { every_steps: 4 },
     ...keys,
   };
@@ -105,7 +106,7 @@ describe("two and three processes", () => {
     const keys = { checkpoints: { every_minutes: 0 }, validation: undefined };
     const child = start("train", configuration("interrupted", keys), "--processes", "2");
     child.stderr.resume();
-    await until("interrupted", 2);
+    await until("interrupted", 2, child);
     child.kill("SIGINT");
     const [code] = await once(child, "exit");
     expect(code).toBe(130);
@@ -155,7 +156,7 @@ it("a rank that is killed ends the other one within 30 s, with its number", { ti
     stderr += chunk;
   });
   second.stderr.resume();
-  await until("killed", 3);
+  await until("killed", 3, first);
   second.kill("SIGKILL");
   const began = performance.now();
   const [code] = await once(first, "exit");

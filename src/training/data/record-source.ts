@@ -1,5 +1,5 @@
 /**
- * @file Where records come from: a file (file-source.ts) or a generator (synthetic-source.ts). Which of them a step sees is
+ * @file Where records come from: a file (file-source.ts) or a generator (generated-source.ts). Which of them a step sees is
  * order.ts's to say.
  */
 
