@@ -49,7 +49,7 @@ export function bindingOf(config: TrainConfig, data: Readonly<Record<string, str
 /**
  * Compares a run with a saved state.
  *
- * @returns what forbids going on and what is only worth telling, each as a phrase
+ * @returns what forbids going on, each as what follows "another", and what is only worth telling, each as a clause
  */
 export function differences(then: Binding, now: Binding): { readonly forbidden: string[]; readonly allowed: string[] } {
   const forbidden: string[] = [];
@@ -62,14 +62,12 @@ export function differences(then: Binding, now: Binding): { readonly forbidden: 
       allowed.push(`${key} was ${before} when the state was saved and is ${after}`);
   }
   for (const place of keysOf(then.data, now.data)) {
-    if (then.data[place] !== now.data[place]) forbidden.push(`the data of ${place}`);
+    if (then.data[place] !== now.data[place]) forbidden.push(`data of ${place}`);
   }
   const [before, after] = [then.base.commit, now.base.commit];
   if (then.base.fingerprint !== now.base.fingerprint) {
     const advice = before === null ? "" : `; expected ${now.config.model?.replace(/^"|(@.*)?"$/g, "")}@${before}`;
-    forbidden.push(
-      `the model that training began with${after === before ? "" : ` (it is now commit ${after}${advice})`}`,
-    );
+    forbidden.push(`model that training began with${after === before ? "" : ` (it is now commit ${after}${advice})`}`);
   } else if (before !== after) {
     allowed.push(`the model's commit was ${before} when the state was saved and is ${after}, with the same weights`);
   }
