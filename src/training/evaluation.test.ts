@@ -2,19 +2,26 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { ensureDist, here } from "../../setup/ensure.mjs";
-import { VlRewardError } from "../errors.ts";
 import { LengthCounter } from "../models/qwen2_5_vl/length.ts";
 import { loadTrainConfig } from "./config/config.ts";
 import { checkFile } from "./data/file-check.ts";
 import { FileSource } from "./data/file-source.ts";
 import type { RecordSource } from "./data/record-source.ts";
-import { type EvaluationOptions, evaluate } from "./evaluation.ts";
-import { Session } from "./session.ts";
+import type { EvaluationOptions } from "./evaluation.ts";
+import type { Session } from "./session.ts";
 import { answerTokensOf } from "./step/language-head.ts";
 import { alone } from "./world.ts";
+
+// Threads run what is built, and so does what starts them.
+await ensureDist(here);
+const built = (name: string): Promise<unknown> => import(pathToFileURL(path.join(here.root, "dist", name)).href);
+const { evaluate } = (await built("training/evaluation.js")) as typeof import("./evaluation.ts");
+const { Session: BuiltSession } = (await built("training/session.js")) as typeof import("./session.ts");
+const { VlRewardError } = (await built("errors.js")) as typeof import("../errors.ts");
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-evaluation-"));
 const plain = path.join(import.meta.dirname, "../../test/fixtures/parity/plain");
@@ -52,7 +59,6 @@ let source: Counted;
 let options: EvaluationOptions;
 
 beforeAll(async () => {
-  await ensureDist(here); // the threads that prepare run from there
   const sources = ["ä", undefined, "b", "ä", "b", undefined, "ä"];
   const records = sources.map((from, index) => ({
     messages: [{ role: "user", content: `Is ${index} a number?` }],
@@ -66,7 +72,7 @@ beforeAll(async () => {
   writeFileSync(configFile, stringify({ model: plain, output: "out", threads: 1, token_budget: 64, stages }));
   const config = loadTrainConfig(configFile);
   const world = alone("cpu");
-  session = new Session({
+  session = new BuiltSession({
     config,
     modelFolder: plain,
     device: "cpu",

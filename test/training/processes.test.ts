@@ -13,7 +13,8 @@ import { reversed, runsIn } from "./runs.ts";
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-processes-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
 const pairs = path.join(fixtures, "training/pairs.jsonl");
-const validation = reversed(pairs, path.join(folder, "validation.jsonl"));
+const validation = path.join(folder, "validation.jsonl");
+reversed(pairs, validation, (index) => ["ä", "b", undefined][index % 3]);
 const steps = 8;
 
 function configuration(name: string, keys: Readonly<Record<string, unknown>> = {}): string {
@@ -38,6 +39,7 @@ interface Line {
   readonly accuracy: number;
   readonly pairs: number;
   readonly tokens: number;
+  readonly sources?: readonly { readonly source: string; readonly pairs: number; readonly accuracy: number }[];
 }
 
 const { linesOf, stepsIn, until } = runsIn(folder);
@@ -49,7 +51,12 @@ function expectLikeOne(name: string, one = "one"): void {
     for (const [index, line] of expected.entries()) {
       expect(Math.abs((found[index]?.loss ?? 9) / line.loss - 1), `${file}, loss ${index}`).toBeLessThan(1e-4);
       expect(found[index]).toMatchObject({ accuracy: line.accuracy, pairs: line.pairs });
-      if (file === "evaluations.jsonl") continue;
+      if (file === "evaluations.jsonl") {
+        const sourcesOf = ({ sources = [] }: Line) =>
+          sources.map(({ source, pairs, accuracy }) => [source, pairs, accuracy]);
+        expect(sourcesOf(found[index] ?? line)).toEqual(sourcesOf(line));
+        continue;
+      }
       expect(Math.abs((found[index]?.grad_norm ?? 9) / line.grad_norm - 1), `norm ${index}`).toBeLessThan(1e-4);
       expect(found[index]?.tokens).toBe(line.tokens);
     }
@@ -58,6 +65,11 @@ function expectLikeOne(name: string, one = "one"): void {
 
 beforeAll(async () => {
   expect(await run(["train", configuration("one")])).toMatchObject({ code: 0 });
+  const [evaluation] = linesOf<Line>("one", "evaluations.jsonl");
+  expect(evaluation?.sources?.map(({ source, pairs }) => [source, pairs])).toEqual([
+    ["ä", 2],
+    ["b", 2],
+  ]);
 }, 60_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

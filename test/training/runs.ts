@@ -8,10 +8,16 @@ import { setTimeout as sleep } from "node:timers/promises";
  * Writes the preferences of a file, last line first, for a validation set beside it: one that is the training file itself is
  * refused. Paths that begin with "../" stay right.
  */
-export function reversed(file: string, target: string): string {
+export function reversed(
+  file: string,
+  target: string,
+  sourceOf: (index: number) => string | undefined = () => undefined,
+): string {
   const lines = readFileSync(file, "utf8").trim().split("\n").reverse();
   const above = `"${path.resolve(path.dirname(file), "..")}/`;
-  writeFileSync(target, lines.map((line) => `${line.replaceAll('"../', above)}\n`).join(""));
+  const records = lines.map((line): object => JSON.parse(line.replaceAll('"../', above)));
+  const named = records.map((record, index) => JSON.stringify({ ...record, source: sourceOf(index) }));
+  writeFileSync(target, `${named.join("\n")}\n`);
   return target;
 }
 
