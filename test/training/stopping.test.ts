@@ -144,41 +144,56 @@ class PictureServer {
 }
 
 describe("an evaluation", () => {
-  it("that fails loses no step: it is told, and the run goes on", { timeout: 60_000 }, async () => {
-    const damaged = path.join(folder, "damaged.jpg");
-    writeFileSync(damaged, readFileSync(path.join(parity, "media/odd.jpg")).subarray(0, 700));
-    const data = write("damaged.jsonl", [...texts("validation", 2), picture(damaged)]);
-    const { ended } = start([configuration("failing", { validation: { path: data, every_steps: 2 } })]);
-    const { code, stderr } = await ended;
-    expect({ code, stderr }).toMatchObject({ code: 0 });
-    expect(statesOf("failing")).toEqual(["step-00000002", "step-00000004"]);
-    for (const step of [2, 4]) expect(stderr).toContain(`step ${step}: no validation, ${data}:3: `);
-    expect(readFileSync(path.join(folder, "failing/evaluations.jsonl"), "utf8")).toBe("");
-    expect(readFileSync(path.join(folder, "failing/report.html"), "utf8")).toContain("validation after step 4 failed");
-  });
+  const alone = ["--device", "cpu"];
+  const two = ["--processes", "2", "--device", "cpu"];
 
-  it.each(["SIGTERM", "SIGKILL"] as const)(
-    "during which %s comes has its state, and is made when the run goes on",
+  it.each([
+    ["one process", alone, ""],
+    ["the second of two", two, "[rank 1] "],
+  ])(
+    "that fails, in %s, loses no step: it is told, and the run goes on",
     { timeout: 60_000 },
-    async (signal) => {
-      const name = `evaluating-${signal}`;
+    async (_, flags, who) => {
+      const name = `failing-${flags.length}`;
+      const damaged = path.join(folder, "damaged.jpg");
+      writeFileSync(damaged, readFileSync(path.join(parity, "media/odd.jpg")).subarray(0, 700));
+      const [first, second] = texts("validation", 2);
+      const data = write("damaged.jsonl", [first, picture(damaged), second]);
+      const config = configuration(name, { validation: { path: data, every_steps: 2 } });
+      const { code, stderr } = await start([config, ...flags]).ended;
+      expect({ code, stderr }).toMatchObject({ code: 0 });
+      expect(statesOf(name)).toEqual(["step-00000002", "step-00000004"]);
+      for (const step of [2, 4]) expect(stderr).toContain(`${who}step ${step}: no validation, ${data}:2: `);
+      expect(readFileSync(path.join(folder, name, "evaluations.jsonl"), "utf8")).toBe("");
+      expect(readFileSync(path.join(folder, name, "report.html"), "utf8")).toContain("validation after step 4 failed");
+    },
+  );
+
+  it.each([
+    ["SIGTERM", alone],
+    ["SIGTERM", two],
+    ["SIGKILL", alone],
+  ] as const)(
+    "during which %s comes has its state, and is made when the run goes on (%s)",
+    { timeout: 60_000 },
+    async (signal, flags) => {
+      const name = `evaluating-${signal}-${flags.length}`;
       const server = await PictureServer.start();
       const data = write(`${name}.jsonl`, [...texts("validation", 2), picture(server.address)]);
       const config = configuration(name, { validation: { path: data, every_steps: 2 } });
-      const { child, ended, says } = start([config]);
+      const { child, ended, says } = start([config, ...flags]);
       await server.asked();
       expect(statesOf(name)).toEqual(["step-00000002"]);
       child.kill(signal);
-      if (signal === "SIGTERM")
-        await says("SIGTERM: the validation is left off; the state is saved; once more ends at once.");
+      const answer = "SIGTERM: the validation is left off; the state is saved; once more ends at once.";
+      if (signal === "SIGTERM") await says(answer);
       server.answer();
-      const { code } = await ended;
-      expect(code).toBe(signal === "SIGTERM" ? 143 : null);
+      expect(await ended).toMatchObject({ code: signal === "SIGTERM" ? 143 : null });
       expect(linesOf<{ step: number }>(name).map(({ step }) => step)).toEqual([1, 2]);
       expect(readFileSync(path.join(folder, name, "evaluations.jsonl"), "utf8")).toBe("");
 
       void server.open();
-      expect(await start([config, "--resume"]).ended).toMatchObject({ code: 0 });
+      expect(await start([config, "--resume", ...flags]).ended).toMatchObject({ code: 0 });
       const evaluations = linesOf<{ step: number; pairs: number; accuracy: number }>(name, "evaluations.jsonl");
       expect(evaluations.map(({ step, pairs }) => [step, pairs])).toEqual([
         [2, 3],

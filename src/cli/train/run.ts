@@ -1,5 +1,5 @@
 /**
- * @file A run of `train`: the model found, signals, progress and exit code. The flags are train.ts's.
+ * @file A run of `train`: the model found, signals, progress and exit code. The flags are command.ts's.
  */
 import { isatty } from "node:tty";
 import { VlRewardError } from "../../errors.ts";
