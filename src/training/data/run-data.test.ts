@@ -1,5 +1,5 @@
 /** @file What is refused or told of a run's data before it begins: stages without a step, validation sets that measure nothing. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -26,7 +26,11 @@ const numbered = (count: number) => Array.from({ length: count }, (_, index) => 
 const three = write("three.jsonl", numbered(3));
 
 /** Opens the data of a configuration and closes it again. */
-async function opened(keys: Readonly<Record<string, unknown>>, stage: Readonly<Record<string, unknown>> = {}) {
+async function opened(
+  keys: Readonly<Record<string, unknown>>,
+  stage: Readonly<Record<string, unknown>> = {},
+  meanwhile = () => {},
+) {
   const file = path.join(folder, "run.yaml");
   const stages = [{ name: "only", data: [{ path: three }], steps: 2, batch_size: 2, ...stage }];
   writeFileSync(file, stringify({ model: plain, output: "out", stages, ...keys }));
@@ -38,6 +42,7 @@ async function opened(keys: Readonly<Record<string, unknown>>, stage: Readonly<R
     onProgress: () => {},
     onReport: () => {},
   });
+  meanwhile();
   await closeRunData(data);
   return data;
 }
@@ -112,6 +117,31 @@ describe("a validation set", () => {
     expect((await opened({ validation: { path: apart } })).notices).toEqual([]);
   });
 });
+
+test.skipIf(!existsSync("/proc/self/fd"))(
+  "a file of several stages is opened once (skipped without /proc)",
+  async () => {
+    const opensOf = (file: string): number =>
+      readdirSync("/proc/self/fd").filter((name) => {
+        try {
+          return readlinkSync(path.join("/proc/self/fd", name)) === file;
+        } catch {
+          return false; // the one that lists them
+        }
+      }).length;
+    const stage = { data: [{ path: three }], steps: 2, batch_size: 2 };
+    const stages = [
+      { ...stage, name: "first" },
+      { ...stage, name: "second" },
+    ];
+    let opens = 0;
+    await opened({ stages }, {}, () => {
+      opens = opensOf(three);
+    });
+    expect(opens).toBe(1);
+    expect(opensOf(three)).toBe(0);
+  },
+);
 
 describe("the hashes", () => {
   test("are of what the data holds, wherever it lies", async () => {

@@ -190,6 +190,7 @@ class OpenSources {
   readonly contents = new Map<string, string>();
   /** The same, and of a file which of its records are used. */
   readonly hashes = new Map<string, string>();
+  readonly #files = new Map<string, FileSource>(); // the first source of each
   readonly #seed: number;
   readonly #signal: AbortSignal;
 
@@ -220,7 +221,9 @@ class OpenSources {
   }
 
   async openFile(checked: CheckedFile): Promise<RecordSource> {
-    const source = await FileSource.open(checked, this.#signal);
+    const known = this.#files.get(checked.path);
+    const source = known ? known.withRecords(checked) : await FileSource.open(checked, this.#signal);
+    if (!known) this.#files.set(checked.path, source);
     this.all.push(source);
     return source;
   }
