@@ -119,6 +119,11 @@ export class RewardModel extends Module {
     return [...this.namedParameters()].reduce((sum, [, { stored }]) => sum + stored.elements, 0);
   }
 
+  /** Tells these weights from others: a hash over the tensors as they are stored. */
+  get fingerprint(): string {
+    return fingerprintTensors(this.#tensors, () => true);
+  }
+
   /** Tells a vision tower's weights, its merger's included, from others: a hash over the tensors as they are stored. */
   get visionFingerprint(): string {
     const { parts } = this.backbone;

@@ -65,7 +65,12 @@ function cardOf(context: RunStateContext): string {
   const limits = { ...session.model.family.pixelLimits, ...pixelLimitsOf(config) };
   return modelCard({
     name: path.basename(config.output),
-    base: { name: config.model, onHub: !path.isAbsolute(config.model) && config.model !== "tiny" },
+    base: {
+      name: config.model,
+      onHub: !path.isAbsolute(config.model) && config.model !== "tiny",
+      commit: context.base.commit,
+      fingerprint: context.base.fingerprint,
+    },
     drawn: config.init !== undefined,
     trained: config.train,
     adapter: config.lora && { rank: config.lora.rank, alpha: config.lora.alpha },

@@ -1,9 +1,11 @@
 /** @file Launching ranks, with real small programs under a launcher that is a process itself. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { ensureDist, here } from "../../setup/ensure.mjs";
+import { oneRequest } from "./processes.ts";
 
 beforeAll(() => ensureDist(here));
 
@@ -51,7 +53,7 @@ function launch(processes: number, program: string): Launched {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (!condition()) await sleep(20);
 }
 
 const alive = (pid: number) => {
@@ -67,21 +69,21 @@ test("every rank has its environment; rank 0 prints as it is, the others to stan
   const { ended } = launch(
     3,
     `
-    const { RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT } = process.env;
-    say(JSON.stringify([RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, Number(MASTER_PORT) > 0]));
+    const { RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT } = process.env;
+    say(JSON.stringify([RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, Number(MASTER_PORT) > 0]));
     process.stderr.write("no newline at the end");`,
   );
   const { code, stdout, stderr } = await ended;
-  expect({ code, stdout }).toEqual({ code: 0, stdout: '["0","3","0","127.0.0.1",true]\n' });
+  expect({ code, stdout }).toEqual({ code: 0, stdout: '["0","3","0","3","127.0.0.1",true]\n' });
   expect(
     stderr
       .split(/\n|(?=\[rank)/)
       .filter(Boolean)
       .sort(),
   ).toEqual([
-    '[rank 1] ["1","3","1","127.0.0.1",true]',
+    '[rank 1] ["1","3","1","3","127.0.0.1",true]',
     "[rank 1] no newline at the end",
-    '[rank 2] ["2","3","2","127.0.0.1",true]',
+    '[rank 2] ["2","3","2","3","127.0.0.1",true]',
     "[rank 2] no newline at the end",
     "no newline at the end",
   ]);
@@ -150,15 +152,33 @@ describe("signals", () => {
     });
   });
 
-  test("a second one ends ranks that are still at it", async () => {
-    const launched = launch(2, saving.replace("process.exit(130)", ""));
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
+    "a second one, %s, ends ranks that are still at it",
+    async (second) => {
+      const launched = launch(2, saving.replace("process.exit(130)", ""));
+      await until(() => ready(launched));
+      launched.child.kill("SIGINT");
+      await until(() => launched.printed().stdout.includes("saved 0"));
+      await sleep(oneRequest + 100);
+      launched.child.kill(second);
+      const { code, stderr } = await launched.ended;
+      expect(code).toBe(137);
+      expect(stderr).not.toContain("did not end within"); // nobody waited for them
+    },
+  );
+
+  test("several at once are one, and a terminal that is gone takes nothing with it", async () => {
+    const launched = launch(
+      2,
+      `process.on("SIGHUP", () => setTimeout(() => { say("saved " + rank); process.exit(129); }, 300));
+      ${saving}`,
+    );
     await until(() => ready(launched));
-    launched.child.kill("SIGINT");
-    await until(() => launched.printed().stdout.includes("saved 0"));
-    launched.child.kill("SIGINT");
-    const { code, stderr } = await launched.ended;
-    expect(code).toBe(137);
-    expect(stderr).not.toContain("did not end within"); // nobody waited for them
+    launched.child.stderr?.destroy(); // whatever is said there now is an error
+    launched.child.kill("SIGHUP");
+    launched.child.kill("SIGTERM");
+    const { code, stdout } = await launched.ended;
+    expect({ code, stdout }).toEqual({ code: 129, stdout: "ready 0\nsaved 0\n" });
   });
 
   test("a launcher that is killed takes its ranks with it", async () => {

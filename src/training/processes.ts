@@ -1,7 +1,7 @@
 /**
  * @file Several copies of one program on this machine, as the ranks of one run: what torchrun does, for those who have no
- * Python. Each gets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. They end together: when one dies the others are
- * ended too, and so are all when this process is told to end.
+ * Python. Each gets RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT. They end together: when one dies
+ * the others are ended too, and so are all when this process is told to end.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,10 +19,16 @@ export interface ProcessesOptions {
 const graceSeconds = 20;
 
 /**
- * What ends a program is passed on to all ranks, who then save their work for as long as that takes; when it comes again, they
- * end at once.
+ * What ends a program is passed on to all ranks, who then save their work for as long as that takes; when any of them comes
+ * again, they end at once.
  */
-const passedOn = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+export const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/**
+ * Signals within so many milliseconds are one request: torchrun follows a terminal's Ctrl-C with a signal of its own, systemd
+ * signals launcher and ranks alike.
+ */
+export const oneRequest = 1000;
 
 /**
  * Runs the command to its end, as many times as `processes` says. Rank 0 has our standard streams; what the others print
@@ -39,16 +45,17 @@ export async function runProcesses({ command, args, processes }: ProcessesOption
       RANK: String(rank),
       WORLD_SIZE: String(processes),
       LOCAL_RANK: String(rank),
+      LOCAL_WORLD_SIZE: String(processes),
       MASTER_ADDR: "127.0.0.1",
       MASTER_PORT: String(port),
     }),
   );
   const run = new Run(children);
-  for (const signal of passedOn) process.on(signal, run.pass);
+  for (const signal of stopSignals) process.on(signal, run.pass);
   try {
     await Promise.all(children.map((child, rank) => run.follow(child, rank)));
   } finally {
-    for (const signal of passedOn) process.off(signal, run.pass);
+    for (const signal of stopSignals) process.off(signal, run.pass);
     run.disarm();
   }
   return run.exitCode;
@@ -67,7 +74,7 @@ export function endWithLauncher(): void {
 class Run {
   readonly #children: readonly ChildProcess[];
   #ending = false; // because one has died
-  #asked = false; // by a signal of ours
+  #asked: number | undefined; // when, by a signal of ours
   #code: number | undefined;
   #grace: NodeJS.Timeout | undefined;
 
@@ -80,8 +87,11 @@ class Run {
   }
 
   readonly pass = (signal: NodeJS.Signals): void => {
-    this.#send(this.#asked || this.#ending ? "SIGKILL" : signal);
-    this.#asked = true;
+    const now = performance.now();
+    if (signal === "SIGHUP") process.stderr.on("error", () => {}); // the terminal is gone, the ranks' work is not
+    if (this.#asked !== undefined && now - this.#asked < oneRequest) return;
+    this.#send(this.#asked !== undefined || this.#ending ? "SIGKILL" : signal);
+    this.#asked ??= now;
   };
 
   disarm(): void {
@@ -93,7 +103,7 @@ class Run {
     const { code, how } = await ended(child);
     if (code !== 0) {
       this.#code ??= code; // the others' failures follow from the first
-      if (!this.#ending && !(this.#asked && isInterrupted(code))) {
+      if (!this.#ending && !(this.#asked !== undefined && isInterrupted(code))) {
         const others = this.#children.filter(isRunning).length;
         say(`rank ${rank} ${how}${others > 0 ? `; ending the other ${others === 1 ? "one" : others}` : ""}`);
         this.#end();
@@ -120,7 +130,7 @@ class Run {
 }
 
 /** The exit code of a program that has ended because a signal asked it to. */
-const isInterrupted = (code: number): boolean => passedOn.some((signal) => code === 128 + constants.signals[signal]);
+const isInterrupted = (code: number): boolean => stopSignals.some((signal) => code === 128 + constants.signals[signal]);
 
 const isRunning = (child: ChildProcess) =>
   child.pid !== undefined && child.exitCode === null && child.signalCode === null;

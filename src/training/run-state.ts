@@ -7,27 +7,21 @@ import { z } from "zod";
 import { inFileOrder, type TensorSource } from "../checkpoint/save.ts";
 import { VlRewardError } from "../errors.ts";
 import { libtorchVersion, mapFile, scope, type Tensor, threadCount } from "../torch/index.ts";
+import { type BaseModel, bindingOf, bindingSchema, differences } from "./binding.ts";
 import type { TrainConfig } from "./config/config.ts";
 import type { RunData } from "./data/run-data.ts";
-import { folderOf, keepStates, latestState, loadState, saveState, stepOf } from "./output/saved-state.ts";
+import { folderOf, keepStates, latestState, loadState, noteAccuracy, saveState, stepOf } from "./output/saved-state.ts";
 import type { Session } from "./session.ts";
 import { sumOver, type World } from "./world.ts";
 
-/** Keys of the configuration that decide what the steps are: they cannot change in the middle. */
-function bindingOf(config: TrainConfig): Readonly<Record<string, unknown>> {
-  const { model, init, head, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, validation } = config;
-  const split = validation?.split;
-  return { model, init, head, seed, train, lora, stages, maxLength, tooLong, minPixels, maxPixels, split };
-}
+/** Of state.json: raised with every change of what has to stand there. */
+const version = 2;
 
 const schema = z.object({
-  version: z.literal(1),
+  version: z.literal(version),
   step: z.int(),
   stage: z.string(),
-  /** Of the last evaluation; null where there has been none. */
-  accuracy: z.number().nullable(),
-  config: z.record(z.string(), z.unknown()),
-  data: z.record(z.string(), z.string()),
+  ...bindingSchema.shape,
   /** What may change the last bits of everything that follows. */
   setup: z.record(z.string(), z.union([z.string(), z.number()])),
   updates: z.record(z.string(), z.number()),
@@ -41,6 +35,8 @@ export interface RunStateContext {
   readonly session: Session;
   readonly data: RunData;
   readonly world: World;
+  /** What training began with. */
+  readonly base: BaseModel;
 }
 
 export const statesFolder = (config: TrainConfig): string => path.join(config.output, "checkpoints");
@@ -51,18 +47,14 @@ export const statesFolder = (config: TrainConfig): string => path.join(config.ou
  *
  * @returns the state's folder; undefined in the other processes
  */
-export function saveRun(
-  context: RunStateContext,
-  step: number,
-  stage: string,
-  accuracy: number | undefined,
-): string | undefined {
-  const { config, session, data, world } = context;
+export function saveRun(context: RunStateContext, step: number, stage: string): string | undefined {
+  const { config, session, data, world, base } = context;
   if (!session.optimizer.isFinite()) {
+    const index = config.stages.findIndex(({ name }) => name === stage);
     throw new VlRewardError(
       "training_diverged",
       `After step ${step} some weights are no finite numbers; this state is not saved. Resume from the one before with a ` +
-        "smaller learning rate.",
+        `smaller learning rate (--set stages.${index}.learning_rate=...).`,
     );
   }
   const weights = session.optimizer.state();
@@ -76,12 +68,10 @@ export function saveRun(
     optimizer: new Gathered([...sources("expAvg", "exp_avg."), ...sources("expAvgSq", "exp_avg_sq.")]),
   };
   const state: State = {
-    version: 1,
+    version,
     step,
     stage,
-    accuracy: accuracy ?? null,
-    config: bindingOf(config),
-    data: data.hashes,
+    ...bindingOf(config, data.hashes, base),
     setup: setupOf(session, world),
     updates: Object.fromEntries(weights.map(({ name, updates }) => [name, updates])),
     objectives: session.objectives.states,
@@ -96,12 +86,20 @@ export function saveRun(
     tensors.weights.readRest();
     tensors.optimizer.readRest();
   }
-  if (folder === undefined) return undefined;
-  const { keepLast, keepBest } = config.checkpoints;
-  keepStates(statesFolder(config), { last: keepLast, best: keepBest }, (saved) => {
-    return schema.parse(saved).accuracy ?? undefined;
-  });
+  if (folder !== undefined) keepSome(config);
   return folder;
+}
+
+/** Notes what the validation of a saved state gave, which decides whether it is kept as one of the best. */
+export function noteEvaluation(config: TrainConfig, stateFolder: string, accuracy: number): void {
+  if (!Number.isFinite(accuracy)) return; // of no pairs
+  noteAccuracy(stateFolder, accuracy);
+  keepSome(config);
+}
+
+function keepSome(config: TrainConfig): void {
+  const { keepLast, keepBest } = config.checkpoints;
+  keepStates(statesFolder(config), { last: keepLast, best: keepBest });
 }
 
 /**
@@ -109,30 +107,30 @@ export function saveRun(
  *
  * @param announce is told of damaged states, and of what is different from when the state was saved
  * @returns the steps that are done, and where their state is; undefined where there is none
- * @throws VlRewardError `resume_mismatch` where configuration or data would make other steps of it; `checkpoint_damaged`
+ * @throws VlRewardError `resume_mismatch` where configuration, data or model would make other steps of it, or the state is one
+ *   of another version of this program; `checkpoint_damaged`
  */
 export function resumeRun(
   context: RunStateContext,
   announce: (message: string) => void,
 ): { readonly step: number; readonly folder: string } | undefined {
-  const { config, session, data, world } = context;
+  const { config, session, data, world, base } = context;
   // One process looks, and sets aside what is damaged; the others are told.
   const found = world.rank === 0 ? latestState(statesFolder(config), announce) : undefined;
   const [number = 0] = sumOver(world, Float64Array.of(found === undefined ? 0 : stepOf(found)));
   if (number === 0) return undefined;
   const folder = path.join(statesFolder(config), folderOf(number));
   const saved = loadState(folder);
-  const state = schema.parse(saved.state);
-  const now: Readonly<Record<string, unknown>> = { ...bindingOf(config), data: data.hashes };
-  const then: Readonly<Record<string, unknown>> = { ...state.config, data: state.data };
-  const changed = Object.keys(now).filter((key) => JSON.stringify(now[key]) !== JSON.stringify(then[key]));
-  if (changed.length > 0) {
+  const state = stateOf(saved.state, folder);
+  const { forbidden, allowed } = differences(state, bindingOf(config, data.hashes, base));
+  if (forbidden.length > 0) {
     throw new VlRewardError(
       "resume_mismatch",
-      `${folder} was saved with other values of ${changed.join(", ")}, so that its steps are not those of this run. Put ` +
-        "them back, or begin a new run in another output folder.",
+      `${folder} was saved with another ${forbidden.join(", another ")}, so that its steps are not those of this run. Put ` +
+        "back what was there, or begin a new run in another output folder.",
     );
   }
+  for (const difference of allowed) announce(`${difference}.`);
   for (const [key, value] of Object.entries(setupOf(session, world))) {
     const before = state.setup[key];
     if (before !== value)
@@ -152,6 +150,23 @@ export function resumeRun(
   }));
   session.objectives.restore(state.objectives);
   return { step: state.step, folder };
+}
+
+function stateOf(value: unknown, folder: string): State {
+  const found = z.object({ version: z.unknown() }).safeParse(value).data?.version;
+  if (found !== version) {
+    throw new VlRewardError(
+      "resume_mismatch",
+      `${folder} has the format ${JSON.stringify(found)} of another version of vl-reward; this one takes up format ${version}. ` +
+        "Finish the run with the version that began it, or begin a new one in another output folder.",
+    );
+  }
+  const { data, error } = schema.safeParse(value);
+  if (data) return data;
+  throw new VlRewardError(
+    "checkpoint_damaged",
+    `${folder}: state.json is not as it was saved: ${z.prettifyError(error)}`,
+  );
 }
 
 const setupOf = (session: Session, world: World): State["setup"] => ({

@@ -10,6 +10,7 @@ import { writeTextDurably, writing } from "../files/durable-file.ts";
 import type { MediaPolicy } from "../media/policy.ts";
 import { familyOf } from "../models/families.ts";
 import type { Device } from "../torch/index.ts";
+import { baseModelOf } from "./binding.ts";
 import { type TrainConfig, trainConfigText } from "./config/config.ts";
 import type { CheckProgress, FileReport } from "./data/file-check.ts";
 import { closeRunData, openRunData, type RunData } from "./data/run-data.ts";
@@ -18,15 +19,17 @@ import type { Objective } from "./objectives/objective.ts";
 import { assertExportTarget } from "./output/export.ts";
 import { type Evaluation, MetricsLog, readEvaluations, type StepMetrics } from "./output/metrics.ts";
 import { TensorBoardLog } from "./output/tensorboard.ts";
-import { resumeRun, saveRun, statesFolder } from "./run-state.ts";
+import { noteEvaluation, resumeRun, saveRun, statesFolder } from "./run-state.ts";
 import { Session } from "./session.ts";
 import { Trainer } from "./trainer.ts";
-import type { World } from "./world.ts";
+import { anyOf, type World } from "./world.ts";
 
 /** What a run tells while it goes on. Plain data: it comes from another thread. */
 export type TrainEvent =
   | { readonly kind: "checking"; readonly progress: CheckProgress }
   | { readonly kind: "checked"; readonly report: FileReport }
+  /** All data is checked; the model is loaded now. */
+  | { readonly kind: "loading" }
   /** Something a person should know. */
   | { readonly kind: "notice"; readonly message: string }
   /** A record cannot be used, and is skipped. */
@@ -42,8 +45,14 @@ export type TrainEvent =
     }
   | { readonly kind: "begin"; readonly done: number; readonly steps: number }
   | { readonly kind: "step"; readonly metrics: StepMetrics }
+  /** The validation set is being measured; the state after this step is saved. */
+  | { readonly kind: "evaluating"; readonly step: number }
   | { readonly kind: "evaluation"; readonly evaluation: Evaluation }
-  | { readonly kind: "saved"; readonly step: number };
+  /** The validation set could not be measured; the run goes on. */
+  | { readonly kind: "not evaluated"; readonly step: number; readonly message: string }
+  | { readonly kind: "saved"; readonly step: number }
+  /** All steps are made and saved; the checkpoint is written now. */
+  | { readonly kind: "finishing" };
 
 export interface RunOptions {
   readonly config: TrainConfig;
@@ -59,52 +68,75 @@ export interface RunOptions {
   /** Those that the configuration's stages can weigh. */
   readonly objectives: readonly Objective[];
   readonly emit: (event: TrainEvent) => void;
+  /** Whether the run is asked to save its state and stop. */
   readonly isStopping: () => boolean;
+  /** Aborts when it is, for what can be left at once. */
   readonly signal: AbortSignal;
 }
 
-/** How a run ended: after which step, and whether that was the last. */
-export interface RunResult {
-  readonly outcome: "checked" | "finished" | "stopped";
-  readonly step: number;
-}
+/** How a run ended. "interrupted" is before it made a step: there is nothing new to save. */
+export type RunResult =
+  | { readonly outcome: "checked" | "interrupted" }
+  | { readonly outcome: "finished" | "stopped"; readonly step: number };
 
 /** Rejects with the codes of data, model and files that cannot be used, and as Trainer.run does. */
 export async function runTraining(options: RunOptions): Promise<RunResult> {
-  const { config, modelFolder, media, emit, signal } = options;
+  const { config, modelFolder, world, emit } = options;
   assertExportTarget(modelFolder, config.output);
   assertFresh(config, options.resume);
-  const data = await openRunData(config, {
-    modelFolder,
-    media,
-    longest: familyOf(modelFolder).shape.decoder.maxPositions,
-    signal,
-    onProgress: (progress) => emit({ kind: "checking", progress }),
-    onReport: (report) => emit({ kind: "checked", report }),
-  });
+  const data = await checkedData(options);
   try {
-    if (options.checkOnly) return { outcome: "checked", step: 0 };
-    const session = new Session({
-      ...options,
-      answerTokens: (await familyOf(modelFolder).loadProcessor({ limits: {} })).answerTokens,
-    });
+    // All are past the check before one goes on, because those that are to stop would be waited for.
+    if (anyOf(world, options.isStopping()) || !data) return { outcome: "interrupted" };
+    for (const message of data.notices) emit({ kind: "notice", message });
+    if (options.checkOnly) return { outcome: "checked" };
+    emit({ kind: "loading" });
+    const { answerTokens } = await familyOf(modelFolder).loadProcessor({ limits: {} });
+    const session = new Session({ ...options, answerTokens });
     try {
       return await train(session, data, options);
     } finally {
       await session.close();
     }
   } finally {
-    await closeRunData(data);
+    if (data) await closeRunData(data);
+  }
+}
+
+/** -> undefined where the run was asked to stop meanwhile */
+async function checkedData({
+  config,
+  modelFolder,
+  media,
+  world,
+  emit,
+  signal,
+}: RunOptions): Promise<RunData | undefined> {
+  try {
+    return await openRunData(config, {
+      modelFolder,
+      media,
+      longest: familyOf(modelFolder).shape.decoder.maxPositions,
+      localSize: world.localSize,
+      signal,
+      onProgress: (progress) => emit({ kind: "checking", progress }),
+      onReport: (report) => emit({ kind: "checked", report }),
+    });
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
   }
 }
 
 async function train(session: Session, data: RunData, options: RunOptions): Promise<RunResult> {
-  const { config, world, emit, resume } = options;
+  const { config, modelFolder, world, emit, resume } = options;
   const notice = (message: string): void => emit({ kind: "notice", message });
-  const context = { config, session, data, world };
+  const base = baseModelOf(session.model, modelFolder, config.init !== undefined);
+  const context = { config, session, data, world, base };
   for (const message of session.notices) notice(message);
   const resumed = resume ? resumeRun(context, notice) : undefined;
   if (resume && !resumed) notice("There is no saved state; the run begins with its first step.");
+  if (anyOf(world, options.isStopping())) return { outcome: "interrupted" };
   const done = resumed?.step ?? 0;
   const writes = world.rank === 0;
   if (writes) {
@@ -116,9 +148,11 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
     writes && config.tensorboard
       ? TensorBoardLog.open(path.join(config.output, "tensorboard"), { afterStep: done })
       : undefined;
-  let accuracy = done > 0 && writes ? readEvaluations(config.output).at(-1)?.overall.accuracy : undefined;
   let last = done;
   let stateFolder = resumed?.folder;
+  const noted = writes ? readEvaluations(config.output).findLast(({ step }) => step === done) : undefined;
+  if (noted && stateFolder) noteEvaluation(config, stateFolder, noted.overall.accuracy);
+  const remarks = [...data.notices];
   emit({ kind: "memory", ...session.bytes, ...session.memory });
   emit({ kind: "begin", done, steps: data.steps });
   const trainer = new Trainer({
@@ -131,27 +165,38 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
         tensorboard?.step(metrics);
         emit({ kind: "step", metrics });
       },
+      onEvaluating: (step) => emit({ kind: "evaluating", step }),
       onEvaluation: (evaluation) => {
-        accuracy = evaluation.overall.accuracy;
         log?.evaluation(evaluation);
+        log?.sync();
         tensorboard?.evaluation(evaluation);
+        if (stateFolder) noteEvaluation(config, stateFolder, evaluation.overall.accuracy);
         emit({ kind: "evaluation", evaluation });
+      },
+      onFailedEvaluation: (step, error) => {
+        const message = error?.message ?? "a record of another process cannot be used";
+        remarks.push(`The validation after step ${step} failed: ${message}.`);
+        emit({ kind: "not evaluated", step, message });
       },
       onSave: (step, stage) => {
         log?.sync();
-        stateFolder = saveRun(context, step, stage, accuracy);
+        stateFolder = saveRun(context, step, stage);
         emit({ kind: "saved", step });
       },
       onSkip: (place, { message }) => emit({ kind: "set aside", place, message }),
     },
   });
+  const report = (outcome: string): void => {
+    if (writes) writeReport(context, [outcome, ...remarks].join(" "));
+  };
   try {
-    const outcome = await trainer.run(done);
-    if (outcome === "finished" && writes && stateFolder) await finishRun(context, options.modelFolder, stateFolder);
-    if (writes) writeReport(context, outcome === "finished" ? "Finished." : `Stopped after step ${last}.`);
+    const outcome = await trainer.run(done, anyOf(world, noted !== undefined));
+    if (outcome === "finished") emit({ kind: "finishing" });
+    if (outcome === "finished" && writes && stateFolder) await finishRun(context, modelFolder, stateFolder);
+    report(outcome === "finished" ? "Finished." : `Stopped after step ${last}.`);
     return { outcome, step: last };
   } catch (error) {
-    if (writes) writeReport(context, `Ended after step ${last}: ${error instanceof Error ? error.message : error}`);
+    report(`Ended after step ${last}: ${error instanceof Error ? error.message : error}`);
     throw error;
   } finally {
     log?.close();

@@ -109,7 +109,7 @@ export class Session {
       languageHead: this.#languageHead?.weight,
       answerTokens,
     });
-    const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2)));
+    const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2 / world.localSize)));
     this.pool = new PreparePool(modelFolder, pixelLimitsOf(config), media, { threads, pictureBytes: 2 ** 28 });
   }
 
@@ -146,7 +146,7 @@ export class Session {
   #freeBytes(device: Device, world: World): number {
     const gradients = [...this.trained.values()].reduce((sum, { stored }) => sum + stored.elements * 4, 0);
     const free =
-      device === "cpu" ? (defaultShare * systemMemory().available) / world.worldSize : deviceMemory(device).free;
+      device === "cpu" ? (defaultShare * systemMemory().available) / world.localSize : deviceMemory(device).free;
     return Math.max(0, free - gradients);
   }
 }

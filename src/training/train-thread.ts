@@ -18,7 +18,7 @@ export interface TrainTask
   readonly environment: ProcessEnvironment | undefined;
   /** How long to wait at the start for the others. */
   readonly joinSeconds: number;
-  /** One number: 1 asks the run to save its state and stop. */
+  /** One number: 1 asks the run to save its state and stop. A message says so too, for what waits and does not look. */
   readonly stop: SharedArrayBuffer;
 }
 
@@ -35,6 +35,11 @@ const timeoutSeconds = 24 * 3600;
 
 const { stop, environment, joinSeconds, device: wanted, ...task }: TrainTask = workerData;
 const stopping = new Int32Array(stop);
+const isStopping = (): boolean => Atomics.load(stopping, 0) === 1;
+const interrupt = new AbortController();
+parentPort?.once("message", () => interrupt.abort());
+parentPort?.unref(); // to listen is no reason to stay
+if (isStopping()) interrupt.abort();
 
 try {
   tell({ kind: "done", result: await run() });
@@ -49,14 +54,14 @@ async function run(): Promise<RunResult> {
     device,
     objectives,
     emit: (event: TrainEvent) => tell({ kind: "event", event }),
-    isStopping: () => Atomics.load(stopping, 0) === 1,
-    signal: new AbortController().signal,
+    isStopping,
+    signal: interrupt.signal,
   };
   if (!environment) return runTraining({ ...options, world: alone(device) });
   const backend = device === "cpu" ? "gloo" : "nccl";
   const group = ProcessGroup.connect({ ...environment, backend, joinSeconds, timeoutSeconds });
   try {
-    const result = await runTraining({ ...options, world: worldOf(group, device) });
+    const result = await runTraining({ ...options, world: worldOf(group, environment, device) });
     tell({ kind: "leaving" });
     group.close();
     return result;
@@ -72,10 +77,11 @@ function ownDevice(device: string, { localRank }: ProcessEnvironment): string {
   return device === "auto" && chooseDevice("auto") === "cpu" ? "cpu" : `cuda:${localRank}`;
 }
 
-function worldOf(group: ProcessGroup, device: Device): World {
+function worldOf(group: ProcessGroup, { localSize }: ProcessEnvironment, device: Device): World {
   return {
     rank: group.rank,
     worldSize: group.worldSize,
+    localSize,
     device,
     allReduce: (tensor) => group.allReduce(tensor),
     allGather: (tensor) => group.allGather(tensor),

@@ -26,7 +26,11 @@ import { sumOver, type World } from "./world.ts";
 /** What the loop tells, in the order in which it happens. */
 export interface TrainerListener {
   onStep(metrics: StepMetrics): void;
+  /** The validation set is being measured; the state after `step` is saved. */
+  onEvaluating(step: number): void;
   onEvaluation(evaluation: Evaluation): void;
+  /** A record of the validation set cannot be used, one of this process's where `error` says which; the run goes on. */
+  onFailedEvaluation(step: number, error: VlRewardError | undefined): void;
   /** The state after `step` is to be saved; all processes come here together. */
   onSave(step: number, stage: string): void;
   /** A record that cannot be used has been set aside. */
@@ -84,15 +88,22 @@ export class Trainer {
   }
 
   /**
-   * Runs the steps after `done`.
+   * Runs the steps after `done`. A state is saved before an evaluation begins, so that nothing of it can lose a step; one that
+   * was not finished, as when the process was killed, comes first.
    *
+   * @param isEvaluated whether the validation set has been measured after the last of the steps that are done
    * @returns "finished", or "stopped" where it was asked to, with the state saved
    * @throws VlRewardError `training_diverged` for a loss or a gradient that is no number; the code of a record that cannot
    * be used where none may be skipped, with the state after the last whole step saved; `output_unwritable`
    */
-  async run(done: number): Promise<"finished" | "stopped"> {
+  async run(done: number, isEvaluated: boolean): Promise<"finished" | "stopped"> {
     const { config, data } = this.#options;
     this.#saved = { step: done, time: performance.now() };
+    const last = data.stages.findIndex(({ firstStep, plan }) => done > firstStep && done <= firstStep + plan.steps);
+    const [lastStage, { name = "" } = {}] = [data.stages[last], config.stages[last]];
+    if (lastStage && !isEvaluated && this.#evaluatesAfter(lastStage, done)) {
+      if ((await this.#evaluate(name, done)) === "stopped") return "stopped";
+    }
     for (const [index, stage] of data.stages.entries()) {
       const settings = config.stages[index];
       const first = Math.max(0, done - stage.firstStep);
@@ -112,19 +123,23 @@ export class Trainer {
       for (let inStage = first; inStage < stage.plan.steps; inStage++) {
         const step = stage.firstStep + inStage + 1;
         const tally = await this.#step(stage, settings, inStage, records);
-        const stageEnds = inStage === stage.plan.steps - 1;
-        if (config.validation && (stageEnds || step % config.validation.everySteps === 0)) {
-          await this.#evaluate(settings.name, step);
-        }
+        const evaluates = this.#evaluatesAfter(stage, step);
         const { everySteps } = config.checkpoints;
-        const due = step === data.steps || (everySteps > 0 && step % everySteps === 0);
+        const due = evaluates || step === data.steps || (everySteps > 0 && step % everySteps === 0);
         if (due || tally.saving > 0 || tally.stopping > 0) this.#save(step, settings.name);
-        if (tally.stopping > 0 && step < data.steps) return "stopped";
+        if (tally.stopping > 0) return "stopped";
+        if (evaluates && (await this.#evaluate(settings.name, step)) === "stopped") return "stopped";
       }
     } finally {
       await records.return();
     }
     return "finished";
+  }
+
+  /** Whether the validation set is measured after this step of a stage. */
+  #evaluatesAfter({ firstStep, plan }: RunStage, step: number): boolean {
+    const { validation } = this.#options.config;
+    return validation !== undefined && (step === firstStep + plan.steps || step % validation.everySteps === 0);
   }
 
   get #maxLength(): number {
@@ -164,8 +179,8 @@ export class Trainer {
     const suspects: string[] = [];
     let failure: VlRewardError | undefined;
     const seeds = randomStream("dropout", config.seed, step, world.rank);
-    for await (const stream of inStreams(records, this.#shareOf(batch).length, session.memory.tokenBudget)) {
-      try {
+    try {
+      for await (const stream of inStreams(records, this.#shareOf(batch).length, session.memory.tokenBudget)) {
         const usable = this.#usable(stream);
         const found = session.pass.backpropagate(
           usable.map(({ pairs }) => pairs),
@@ -183,11 +198,10 @@ export class Trainer {
           const isMeasured = count(own, record, found.rewards[index] ?? []);
           if (heads.has("reward") && !isMeasured) suspects.push(placeOf(record.item));
         }
-      } catch (error) {
-        if (!(error instanceof VlRewardError) || error.code === "internal_error") throw error;
-        failure = error;
-        break;
       }
+    } catch (error) {
+      if (!(error instanceof VlRewardError) || error.code === "internal_error") throw error;
+      failure = error;
     }
     own.failed = Number(failure !== undefined);
     own.stopping = Number(this.#options.isStopping());
@@ -202,14 +216,14 @@ export class Trainer {
       throw failure ?? elsewhere(step, "a record cannot be used");
     }
     if (!Number.isFinite(tally.loss)) {
-      throw diverged(step, "loss", suspects.length > 0 ? suspects : batch.map(placeOf));
+      throw diverged(step, this.#index(stage), "loss", suspects.length > 0 ? suspects : batch.map(placeOf));
     }
     const warmup = warmupStepCount(settings.warmupRatio, stage.plan.steps);
     const factor = learningRateFactor(settings.schedule, inStage, warmup, stage.plan.steps);
     const learningRate = settings.learningRate * factor;
     // Where records were set aside the mean is over fewer pairs than the gradients were scaled for.
     const gradNorm = session.optimizer.step(learningRate, tally.pairs > 0 ? planned / tally.pairs : 1);
-    if (!Number.isFinite(gradNorm)) throw diverged(step, "gradient", batch.map(placeOf));
+    if (!Number.isFinite(gradNorm)) throw diverged(step, this.#index(stage), "gradient", batch.map(placeOf));
     const sums = Object.fromEntries(Object.entries(tally.sums).map(([name, sum]) => [name, sum / tally.pairs]));
     if (tally.pairs > 0) session.objectives.after(weighed, sums);
     const ranked = heads.has("reward") && answers === "all";
@@ -244,9 +258,14 @@ export class Trainer {
     });
   }
 
-  async #evaluate(stage: string, step: number): Promise<void> {
-    const { config, session, world, data, listener } = this.#options;
-    if (!data.validation) return;
+  #index(stage: RunStage): number {
+    return this.#options.data.stages.indexOf(stage);
+  }
+
+  async #evaluate(stage: string, step: number): Promise<"done" | "stopped"> {
+    const { config, session, world, data, listener, isStopping } = this.#options;
+    if (!data.validation) return "done";
+    listener.onEvaluating(step);
     const found = await evaluate(data.validation, {
       pass: session.pass,
       pool: session.pool,
@@ -255,8 +274,14 @@ export class Trainer {
       maxLength: this.#maxLength,
       loss: config.loss,
       usable: (records) => this.#usable(records),
+      isStopping,
     });
-    listener.onEvaluation({ stage, step, ...found });
+    if (found.kind === "stopped") return "stopped";
+    if (found.kind === "measured") {
+      const { overall, sources } = found;
+      listener.onEvaluation({ stage, step, overall, sources });
+    } else listener.onFailedEvaluation(step, found.error);
+    return "done";
   }
 
   /** One process writes; whether it could is agreed, so that none waits for one that has ended. */
@@ -289,12 +314,12 @@ function count(tally: Tally, { item, pairs: { prompt, pairs } }: UsableRecord, r
 /** @param inStage steps of the stage that come before */
 const batchOf = ({ plan, sources }: RunStage, inStage: number): Item[] => itemsOf(plan.batch(inStage + 1), sources);
 
-function diverged(step: number, what: string, places: readonly string[]): VlRewardError {
+function diverged(step: number, stage: number, what: string, places: readonly string[]): VlRewardError {
   const records = `${places.slice(0, 8).join(", ")}${places.length > 8 ? ", ..." : ""}`;
   return new VlRewardError(
     "training_diverged",
     `Step ${step}: the ${what} is no finite number, with ${records}. The weights were not updated by it, and the saved states are ` +
-      "as they were. Look at these records, or resume with a smaller learning rate.",
+      `as they were. Look at these records, or resume with a smaller learning rate (--set stages.${stage}.learning_rate=...).`,
   );
 }
 

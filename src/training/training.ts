@@ -12,20 +12,23 @@ const joinSeconds = 600;
 
 export interface TrainingOptions extends Omit<TrainTask, "stop" | "joinSeconds"> {
   readonly onEvent: (event: TrainEvent) => void;
-  /** Aborted: the run saves its state after the step that it is in, and stops. */
+  /** Aborted: the run saves its state after the step that it is in and stops, or at once where it has made none. */
   readonly signal: AbortSignal;
 }
 
 /** Trains. Rejects with the run's error; what was done until then is saved as docs/training.md says. */
 export async function train({ onEvent, signal, ...task }: TrainingOptions): Promise<RunResult> {
   const stop = new Int32Array(new SharedArrayBuffer(4));
-  const askToStop = (): void => void Atomics.store(stop, 0, 1);
-  if (signal.aborted) askToStop();
-  signal.addEventListener("abort", askToStop, { once: true });
+  if (signal.aborted) Atomics.store(stop, 0, 1);
   keepMemory();
   const workerData: TrainTask = { ...task, joinSeconds, stop: stop.buffer };
   const { environment } = task;
   const worker = new Worker(new URL("./train-thread.js", import.meta.url), { workerData, execArgv: [] });
+  const askToStop = (): void => {
+    Atomics.store(stop, 0, 1);
+    worker.postMessage("stop");
+  };
+  signal.addEventListener("abort", askToStop, { once: true });
   try {
     return await new Promise<RunResult>((resolve, reject) => {
       const heartbeat =

@@ -5,6 +5,8 @@ import { type Device, scope, type Tensor, tensorFrom } from "../torch/index.ts";
 export interface World {
   readonly rank: number;
   readonly worldSize: number;
+  /** How many of them share this machine's cores and memory. */
+  readonly localSize: number;
   /** Where tensors have to be. */
   readonly device: Device;
   /** The sum over all, of the same shape. */
@@ -19,6 +21,7 @@ export interface World {
 export const alone = (device: Device): World => ({
   rank: 0,
   worldSize: 1,
+  localSize: 1,
   device,
   allReduce: (tensor) => tensor,
   allGather: (tensor) => tensor,
@@ -34,4 +37,26 @@ export function sumOver(world: World, numbers: Float64Array): Float64Array {
       Number,
     ),
   );
+}
+
+/** Whether any process says so. */
+export const anyOf = (world: World, own: boolean): boolean =>
+  (sumOver(world, Float64Array.of(Number(own)))[0] ?? 0) > 0;
+
+/** -> the texts of all processes, by rank */
+export function textsOf(world: World, own: string): string[] {
+  if (world.worldSize === 1) return [own];
+  const bytes = Buffer.from(own);
+  const lengths = sumOver(
+    world,
+    Float64Array.from({ length: world.worldSize }, (_, rank) => (rank === world.rank ? bytes.byteLength : 0)),
+  );
+  const ends = lengths.map((_, rank) => lengths.subarray(0, rank + 1).reduce((sum, length) => sum + length, 0));
+  const all = new Float64Array(ends.at(-1) ?? 0);
+  all.set(bytes, (ends[world.rank] ?? 0) - bytes.byteLength);
+  const summed = Buffer.from(sumOver(world, all));
+  return Array.from(lengths, (length, rank) => {
+    const end = ends[rank] ?? 0;
+    return summed.toString("utf8", end - length, end);
+  });
 }

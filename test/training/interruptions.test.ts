@@ -7,12 +7,14 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
+import { randomStream } from "../../src/data/random.ts";
 import { root, run, start } from "../cli/command.ts";
-import { runsIn } from "./runs.ts";
+import { reversed, runsIn } from "./runs.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-interruptions-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
 const pairs = path.join(fixtures, "training/pairs.jsonl");
+const validation = reversed(pairs, path.join(folder, "validation.jsonl"));
 const steps = 16;
 
 interface Changes {
@@ -34,7 +36,7 @@ function configuration(name: string, { data = pairs, learningRate = 3e-4, keys =
       { ...stage, name: "first", steps: steps / 2 },
       { ...stage, name: "second", epochs: (2 * (steps / 2)) / 6 },
     ],
-    validation: { path: pairs, every_steps: 5 },
+    validation: { path: validation, every_steps: 5 },
     checkpoints: { every_steps: 1 },
     ...keys,
   };
@@ -66,12 +68,15 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 it("killed at several moments and resumed each time, it ends with the same bits", { timeout: 120_000 }, async () => {
   const config = configuration("killed");
+  const seed = Number(process.env.VL_REWARD_TEST_SEED ?? Date.now());
+  console.info(`The moments follow from VL_REWARD_TEST_SEED=${seed}.`);
+  const moments = randomStream("moments", seed);
   for (const [resume, moment] of [2, 3, 3, 4].entries()) {
     const before = stepsIn("killed");
     const child = start("train", config, ...(resume > 0 ? ["--resume"] : []));
     child.stderr.resume();
-    await until("killed", Math.min(before + moment, steps - 1));
-    await sleep(Math.random() * 60); // in a step, in a state being written, between them
+    await until("killed", Math.min(before + moment, steps - 1), child);
+    await sleep(moments() % 60); // in a step, in a state being written, between them
     child.kill("SIGKILL");
     await once(child, "exit");
   }
@@ -85,13 +90,13 @@ it("Ctrl-C saves the state and exits with 130; resumed, it ends with the same bi
   const config = configuration("interrupted", { keys: { checkpoints: { every_minutes: 0 } } });
   const child = start("train", config);
   child.stderr.resume();
-  await until("interrupted", 3);
+  await until("interrupted", 3, child);
   child.kill("SIGINT");
   const [code] = await once(child, "exit");
   expect(code).toBe(130);
-  const [state, ...others] = readdirSync(path.join(folder, "interrupted/checkpoints"));
-  expect(others).toEqual([]);
-  expect(state).toBe(`step-${String(stepsIn("interrupted")).padStart(8, "0")}`);
+  expect(readdirSync(path.join(folder, "interrupted/checkpoints")).at(-1)).toBe(
+    `step-${String(stepsIn("interrupted")).padStart(8, "0")}`,
+  );
   expect((await run(["train", config, "--resume"])).code).toBe(0);
   expectSameEnd("interrupted");
 });
@@ -101,7 +106,7 @@ it("announces what is different when it resumes, and refuses another configurati
   cpSync(path.join(folder, "killed/checkpoints"), path.join(folder, "changed/checkpoints"), { recursive: true });
   const other = await run(["train", config, "--resume", "--set", "seed=4", "--set", "max_pixels=100000"]);
   expect(other.code).toBe(2);
-  expect(other.stderr).toContain("other values of seed, maxPixels");
+  expect(other.stderr).toContain("another seed (was 3, is 4), another max_pixels (was not set, is 100000)");
   const threads = await run(["train", config, "--resume", "--set", "threads=1", "--set", "token_budget=64"]);
   expect(threads.code).toBe(0);
   expect(threads.stderr).toMatch(/threads was \d+ when the state was saved and is 1|token_budget was \d+ .* and is 64/);
@@ -194,7 +199,9 @@ it("weights that have become infinite are not saved", async () => {
   const config = configuration("exploded", { learningRate: 1e38, keys: { validation: undefined } });
   const { code, stderr } = await run(["train", config]);
   expect(code).toBe(2);
-  expect(stderr).toMatch(/Resume from the one before|the loss is no finite number|gradient is no finite/);
+  // Which of the three notices it first is the arithmetic's; resuming.test.ts follows the advice.
+  expect(stderr).toMatch(/weights are no finite numbers|(loss|gradient) is no finite number/);
+  expect(stderr).toContain("smaller learning rate (--set stages.0.learning_rate=...)");
   for (const state of readdirSync(path.join(folder, "exploded/checkpoints"))) {
     const stored = readFileSync(path.join(folder, "exploded/checkpoints", state, "weights.safetensors"));
     const header = Number(stored.readBigUInt64LE());

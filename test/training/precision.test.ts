@@ -6,11 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import { run } from "../cli/command.ts";
-import { runsIn } from "./runs.ts";
+import { reversed, runsIn } from "./runs.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-precision-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
 const pairs = path.join(fixtures, "training/pairs.jsonl");
+const validation = reversed(pairs, path.join(folder, "validation.jsonl"));
 
 function configuration(name: string, keys: Readonly<Record<string, unknown>>): string {
   const file = path.join(folder, `${name}.yaml`);
@@ -19,7 +20,7 @@ function configuration(name: string, keys: Readonly<Record<string, unknown>>): s
     model: path.join(fixtures, "parity/grouped"),
     output: name,
     stages: [{ ...stage, name: "only", schedule: "constant", learning_rate: 3e-4 }],
-    validation: { path: pairs, every_steps: 5 },
+    validation: { path: validation, every_steps: 5 },
     ...keys,
   };
   writeFileSync(file, stringify(config));

@@ -8,11 +8,13 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { root, run, start } from "../cli/command.ts";
-import { runsIn } from "./runs.ts";
+import { reversed, runsIn } from "./runs.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-processes-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
 const pairs = path.join(fixtures, "training/pairs.jsonl");
+const validation = path.join(folder, "validation.jsonl");
+reversed(pairs, validation, (index) => ["ä", "b", undefined][index % 3]);
 const steps = 8;
 
 function configuration(name: string, keys: Readonly<Record<string, unknown>> = {}): string {
@@ -23,7 +25,7 @@ function configuration(name: string, keys: Readonly<Record<string, unknown>> = {
     threads: 1,
     optimizer: { weight_decay: 0.1 },
     stages: [{ name: "only", data: [{ path: pairs }], steps, batch_size: 4, learning_rate: 3e-4, warmup_ratio: 0 }],
-    validation: { path: pairs, every_steps: 4 },
+    validation: { path: validation, every_steps: 4 },
     checkpoints: { every_steps: 4 },
     ...keys,
   };
@@ -37,6 +39,7 @@ interface Line {
   readonly accuracy: number;
   readonly pairs: number;
   readonly tokens: number;
+  readonly sources?: readonly { readonly source: string; readonly pairs: number; readonly accuracy: number }[];
 }
 
 const { linesOf, stepsIn, until } = runsIn(folder);
@@ -48,7 +51,12 @@ function expectLikeOne(name: string, one = "one"): void {
     for (const [index, line] of expected.entries()) {
       expect(Math.abs((found[index]?.loss ?? 9) / line.loss - 1), `${file}, loss ${index}`).toBeLessThan(1e-4);
       expect(found[index]).toMatchObject({ accuracy: line.accuracy, pairs: line.pairs });
-      if (file === "evaluations.jsonl") continue;
+      if (file === "evaluations.jsonl") {
+        const sourcesOf = ({ sources = [] }: Line) =>
+          sources.map(({ source, pairs, accuracy }) => [source, pairs, accuracy]);
+        expect(sourcesOf(found[index] ?? line)).toEqual(sourcesOf(line));
+        continue;
+      }
       expect(Math.abs((found[index]?.grad_norm ?? 9) / line.grad_norm - 1), `norm ${index}`).toBeLessThan(1e-4);
       expect(found[index]?.tokens).toBe(line.tokens);
     }
@@ -57,6 +65,11 @@ function expectLikeOne(name: string, one = "one"): void {
 
 beforeAll(async () => {
   expect(await run(["train", configuration("one")])).toMatchObject({ code: 0 });
+  const [evaluation] = linesOf<Line>("one", "evaluations.jsonl");
+  expect(evaluation?.sources?.map(({ source, pairs }) => [source, pairs])).toEqual([
+    ["ä", 2],
+    ["b", 2],
+  ]);
 }, 60_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -105,7 +118,7 @@ describe("two and three processes", () => {
     const keys = { checkpoints: { every_minutes: 0 }, validation: undefined };
     const child = start("train", configuration("interrupted", keys), "--processes", "2");
     child.stderr.resume();
-    await until("interrupted", 2);
+    await until("interrupted", 2, child);
     child.kill("SIGINT");
     const [code] = await once(child, "exit");
     expect(code).toBe(130);
@@ -155,7 +168,7 @@ it("a rank that is killed ends the other one within 30 s, with its number", { ti
     stderr += chunk;
   });
   second.stderr.resume();
-  await until("killed", 3);
+  await until("killed", 3, first);
   second.kill("SIGKILL");
   const [code] = await once(first, "exit");
   expect(code).toBe(2);

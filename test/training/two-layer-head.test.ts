@@ -73,7 +73,7 @@ it("killed and resumed, it ends with the same bits", async () => {
   const config = configuration("killed");
   const child = start("train", config);
   child.stderr.resume();
-  await until("killed", 4);
+  await until("killed", 4, child);
   child.kill("SIGKILL");
   await once(child, "exit");
   expect((await run(["train", config, "--resume"])).code).toBe(0);

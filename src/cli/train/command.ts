@@ -16,7 +16,7 @@ Examples:
   vl-reward train my.yaml --processes 2 --device cpu
   torchrun --no-python --nproc-per-node 8 vl-reward train my.yaml
 
-Exit code: 0 trained to the end, 2 not; 130 or 143 interrupted, with the state saved.
+Exit code: 0 trained to the end, 2 not; 130, 143 or 129 interrupted, with the state saved.
 
 Keys of CONFIG.yaml, as --set names them; N is a place in a list, from 0:`;
 

@@ -1,7 +1,6 @@
 /**
  * @file A run of `train`: the model found, signals, progress and exit code. The flags are command.ts's.
  */
-import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { VlRewardError } from "../../errors.ts";
 import { locateModel } from "../../hub/locate.ts";
@@ -14,6 +13,7 @@ import { endWithLauncher, runProcesses } from "../../training/processes.ts";
 import type { RunResult, TrainEvent } from "../../training/run.ts";
 import { train } from "../../training/training.ts";
 import { embeddedModel } from "../embedded-model.ts";
+import { Interrupts } from "./interrupts.ts";
 import { TrainProgress } from "./progress.ts";
 
 /** What the command line asked for besides the configuration. */
@@ -45,13 +45,12 @@ export async function runTraining(config: TrainConfig, run: TrainRun): Promise<n
   const progress = new TrainProgress(environment === undefined && isatty(standardError));
   const shown = environment === undefined || environment.rank === 0 ? () => true : isForEveryone;
   const interrupts = new Interrupts(progress);
-  const modelFolder = await locateModel(config.model, {
-    embedded: embeddedModel,
-    revision: undefined,
-    onProgress: (step) => {
-      if (step.kind === "notice") progress.say(step.message);
-      else progress.download(step.done, step.total);
-    },
+  const modelFolder = await locate(config.model, interrupts.signal, progress);
+  if (modelFolder === undefined) return interrupts.exitCode;
+  let heard = false; // anything from the thread that trains
+  interrupts.signal.addEventListener("abort", () => {
+    // It may be waiting for the other processes, for minutes, and there is nothing to save.
+    if (environment && !heard) endProcess(interrupts.exitCode);
   });
   try {
     const result = await train({
@@ -64,12 +63,14 @@ export async function runTraining(config: TrainConfig, run: TrainRun): Promise<n
       signal: interrupts.signal,
       environment,
       onEvent: (event) => {
+        heard = true;
+        interrupts.follow(event);
         if (shown(event)) show(event, progress);
       },
     });
     progress.clear();
     if (environment === undefined || environment.rank === 0) tellEnd(result, config, progress);
-    return result.outcome === "stopped" ? interrupts.exitCode : 0;
+    return result.outcome === "stopped" || result.outcome === "interrupted" ? interrupts.exitCode : 0;
   } catch (error) {
     progress.clear();
     if (environment === undefined) throw error;
@@ -79,8 +80,27 @@ export async function runTraining(config: TrainConfig, run: TrainRun): Promise<n
   }
 }
 
+/** -> the model's folder; undefined where it was asked to stop meanwhile */
+async function locate(model: string, signal: AbortSignal, progress: TrainProgress): Promise<string | undefined> {
+  try {
+    return await locateModel(model, {
+      embedded: embeddedModel,
+      revision: undefined,
+      signal,
+      onProgress: (step) => {
+        if (step.kind === "notice") progress.say(step.message);
+        else progress.download(step.done, step.total);
+      },
+    });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    progress.clear();
+    return undefined;
+  }
+}
+
 /** What each of several processes says; the rest is the first one's to say. */
-const isForEveryone = (event: TrainEvent): boolean => event.kind === "memory" || event.kind === "set aside";
+const isForEveryone = ({ kind }: TrainEvent): boolean => ["memory", "set aside", "not evaluated"].includes(kind);
 
 function show(event: TrainEvent, progress: TrainProgress): void {
   switch (event.kind) {
@@ -104,6 +124,9 @@ function show(event: TrainEvent, progress: TrainProgress): void {
       break;
     case "evaluation":
       progress.evaluation(event.evaluation);
+      break;
+    case "not evaluated":
+      progress.say(`step ${event.step}: no validation, ${event.message}; the run goes on`);
       break;
     case "set aside":
       progress.say(`${event.place} is set aside: ${event.message}`);
@@ -133,31 +156,10 @@ function reportLine({ path, records, usable, pairs, bad, tooLong, lengthUnknown,
   return `${path}: ${[counts, ...asides].join("; ")}`;
 }
 
-function tellEnd({ outcome, step }: RunResult, { output }: TrainConfig, progress: TrainProgress): void {
+function tellEnd(result: RunResult, { output }: TrainConfig, progress: TrainProgress): void {
+  const { outcome } = result;
   if (outcome === "checked") progress.say("The configuration and all records are fine.");
-  if (outcome === "stopped") progress.say(`Stopped after step ${step}; --resume goes on from there.`);
+  if (outcome === "interrupted") progress.say("Stopped before another step was made.");
+  if (outcome === "stopped") progress.say(`Stopped after step ${result.step}; --resume goes on from there.`);
   if (outcome === "finished") progress.say(`The checkpoint is ${output}; how training went, ${output}/report.html.`);
-}
-
-/**
- * Ctrl-C and SIGTERM: the first one asks for the state to be saved after the step that is being computed, a second one ends
- * the process at once.
- */
-class Interrupts {
-  readonly #stop = new AbortController();
-  exitCode = 0;
-
-  constructor(progress: TrainProgress) {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.once(signal, () => {
-        this.exitCode ||= 128 + constants.signals[signal];
-        progress.say(`${signal}: the state will be saved after this step; once more ends at once.`);
-        this.#stop.abort();
-      });
-    }
-  }
-
-  get signal(): AbortSignal {
-    return this.#stop.signal;
-  }
 }

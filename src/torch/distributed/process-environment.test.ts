@@ -6,6 +6,7 @@ const torchrun = {
   RANK: "1",
   WORLD_SIZE: "2",
   LOCAL_RANK: "1",
+  LOCAL_WORLD_SIZE: "2",
   MASTER_ADDR: "localhost",
   MASTER_PORT: "29500",
   TORCHELASTIC_USE_AGENT_STORE: "True",
@@ -18,6 +19,7 @@ describe("processEnvironment", () => {
       rank: 1,
       worldSize: 2,
       localRank: 1,
+      localSize: 2,
       masterAddress: "localhost",
       masterPort: 29500,
       launcherStore: true,
@@ -36,6 +38,13 @@ describe("processEnvironment", () => {
     expect(processEnvironment({ ...torchrun, TORCHELASTIC_USE_AGENT_STORE: "False" })?.launcherStore).toBe(false);
   });
 
+  test("without LOCAL_WORLD_SIZE all are taken to share the machine, or none where there is no LOCAL_RANK either", () => {
+    const env = { RANK: "1", WORLD_SIZE: "8", MASTER_ADDR: "node-0", MASTER_PORT: "1234" };
+    expect(processEnvironment({ ...env, LOCAL_RANK: "1", LOCAL_WORLD_SIZE: "4" })?.localSize).toBe(4);
+    expect(processEnvironment({ ...env, LOCAL_RANK: "1" })?.localSize).toBe(8);
+    expect(processEnvironment(env)?.localSize).toBe(1);
+  });
+
   test("a world of one needs no address", () => {
     expect(processEnvironment({ RANK: "0", WORLD_SIZE: "1" })).toMatchObject({ rank: 0, worldSize: 1 });
   });
@@ -51,6 +60,7 @@ describe("processEnvironment", () => {
     [{ WORLD_SIZE: "0" }, /WORLD_SIZE="0" is not a whole number of at least 1/],
     [{ WORLD_SIZE: "two" }, /WORLD_SIZE="two" is not/],
     [{ LOCAL_RANK: "2" }, /LOCAL_RANK="2" is not a whole number from 0 to 1/],
+    [{ LOCAL_WORLD_SIZE: "3" }, /LOCAL_WORLD_SIZE="3" is not a whole number from 1 to 2/],
     [{ MASTER_PORT: "65536" }, /MASTER_PORT="65536" is not a whole number from 1 to 65535/],
   ])("refuses %o", (change, message) => {
     expect(() => processEnvironment({ ...torchrun, ...change })).toThrow(message);

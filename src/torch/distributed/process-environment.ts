@@ -1,6 +1,6 @@
 /**
  * @file Which of the processes of one run this is, as torchrun, Slurm, Kubernetes' operators and `--processes` say it:
- * RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
+ * RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
  */
 import { VlRewardError } from "../../errors.ts";
 
@@ -9,6 +9,8 @@ export interface ProcessEnvironment {
   readonly worldSize: number;
   /** The rank among the processes of one machine, which says whose GPU is whose; 0 where LOCAL_RANK is not set. */
   readonly localRank: number;
+  /** How many of them share this machine. Where LOCAL_WORLD_SIZE is not set: all with LOCAL_RANK, without it this one alone. */
+  readonly localSize: number;
   readonly masterAddress: string;
   readonly masterPort: number;
   /** Whether the launcher keeps the store at that address, as torchrun does, and not rank 0. */
@@ -23,10 +25,12 @@ export function processEnvironment(env: NodeJS.ProcessEnv = process.env): Proces
   const worldSize = wholeNumber(env, "WORLD_SIZE", 1, Number.MAX_SAFE_INTEGER);
   const rank = wholeNumber(env, "RANK", 0, worldSize - 1);
   const alone = worldSize === 1;
+  const together = env.LOCAL_RANK ? worldSize : 1;
   return {
     rank,
     worldSize,
     localRank: env.LOCAL_RANK ? wholeNumber(env, "LOCAL_RANK", 0, worldSize - 1) : 0,
+    localSize: env.LOCAL_WORLD_SIZE ? wholeNumber(env, "LOCAL_WORLD_SIZE", 1, worldSize) : together,
     masterAddress: alone ? env.MASTER_ADDR || "127.0.0.1" : present(env, "MASTER_ADDR"),
     masterPort: alone && !env.MASTER_PORT ? 0 : wholeNumber(env, "MASTER_PORT", 1, 65_535),
     launcherStore: env.TORCHELASTIC_USE_AGENT_STORE?.toLowerCase() === "true",

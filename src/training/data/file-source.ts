@@ -11,19 +11,26 @@ export class FileSource implements RecordSource {
   readonly together = 1;
   readonly #checked: CheckedFile;
   readonly #file: PreferenceFile;
+  readonly #closes: boolean;
 
-  private constructor(checked: CheckedFile, file: PreferenceFile) {
+  private constructor(checked: CheckedFile, file: PreferenceFile, closes: boolean) {
     this.#checked = checked;
     this.#file = file;
+    this.#closes = closes;
   }
 
   /** Rejects with `input_unreadable` when the file is not the one that was checked. */
   static async open(checked: CheckedFile, signal?: AbortSignal): Promise<FileSource> {
     const file = await PreferenceFile.open(checked.path, signal);
-    if (file.sha256 === checked.sha256) return new FileSource(checked, file);
+    if (file.sha256 === checked.sha256) return new FileSource(checked, file, true);
     await file.close();
     const message = `${checked.path} is not what was checked: its SHA-256 is ${file.sha256}, expected ${checked.sha256}`;
     throw new VlRewardError("input_unreadable", `${message}; put it back, or start anew`);
+  }
+
+  /** Other records of the same file, which is not opened and hashed again; they can be read until this source is closed. */
+  withRecords(checked: CheckedFile): FileSource {
+    return new FileSource(checked, this.#file, false);
   }
 
   get name(): string {
@@ -62,6 +69,6 @@ export class FileSource implements RecordSource {
   }
 
   async close(): Promise<void> {
-    await this.#file.close();
+    if (this.#closes) await this.#file.close();
   }
 }

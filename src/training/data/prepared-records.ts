@@ -16,7 +16,7 @@ export interface Item {
 
 /** A record, ready for the model, or why it cannot be used; or one that has none of the pairs that were asked for. */
 export type PreparedRecord =
-  | { readonly item: Item; readonly pairs: PreparedPairs }
+  | { readonly item: Item; readonly pairs: PreparedPairs; readonly source: string | undefined }
   | { readonly item: Item; readonly empty: true }
   | { readonly item: Item; readonly error: VlRewardError };
 
@@ -103,7 +103,7 @@ async function prepare(item: Item, { pool, maxLength, answers }: PrepareOptions)
     }));
     const { referenceLogProbs: known } = preference;
     const referenceLogProbs = known && used.map((index) => known[index] ?? Number.NaN);
-    return { item, pairs: { prompt, pairs: inBranches, right, referenceLogProbs } };
+    return { item, pairs: { prompt, pairs: inBranches, right, referenceLogProbs }, source: preference.source };
   } catch (error) {
     if (error instanceof VlRewardError && error.code !== "internal_error") return { item, error };
     throw error;

@@ -3,6 +3,7 @@
  * stage settled.
  */
 
+import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { VlRewardError } from "../../errors.ts";
@@ -37,8 +38,10 @@ export interface RunData {
   /** Steps of all stages. */
   readonly steps: number;
   readonly reports: readonly FileReport[];
-  /** What the run depends on: the hash of each file by its path, and of what a generator makes by its place. */
+  /** What the run depends on: of each entry of data, by its place in the configuration, a hash of what it holds. */
   readonly hashes: Readonly<Record<string, string>>;
+  /** What a person should know, in sentences. */
+  readonly notices: readonly string[];
 }
 
 export interface RunDataOptions {
@@ -47,6 +50,8 @@ export interface RunDataOptions {
   readonly media: MediaPolicy;
   /** What the model takes at most, in tokens. */
   readonly longest: number;
+  /** Processes of this run that share this machine's cores. */
+  readonly localSize: number;
   readonly signal: AbortSignal;
   readonly onProgress: (done: CheckProgress) => void;
   readonly onReport: (report: FileReport) => void;
@@ -58,7 +63,10 @@ export const pixelLimitsOf = ({ minPixels, maxPixels }: TrainConfig): { minPixel
   ...(maxPixels !== undefined && { maxPixels }),
 });
 
-/** Rejects as checkFile, assertTrainable and StagePlan do: a {@link VlRewardError} that says what is wrong with the data. */
+/**
+ * Rejects as checkFile, assertTrainable and StagePlan do: a {@link VlRewardError} that says what is wrong with the data; with
+ * `config_invalid` for a stage or a validation set that would be empty, and for a validation set that is trained on.
+ */
 export async function openRunData(config: TrainConfig, options: RunDataOptions): Promise<RunData> {
   const { validation } = config;
   const training = config.stages.flatMap(({ data }) => data);
@@ -67,7 +75,9 @@ export async function openRunData(config: TrainConfig, options: RunDataOptions):
   assertTrainable(reports, config.onBadRecord);
   const filesAt = (wanted: readonly string[]): CheckedFile[] =>
     wanted.map((path) => checked.get(path)).filter((file) => file !== undefined);
-  const split = holdOut(filesAt(pathsOf(training)), validation?.split ?? 0);
+  const trainedOn = filesAt(pathsOf(training));
+  const split = holdOut(trainedOn, validation?.split ?? 0);
+  if (validation?.split !== undefined) assertSplits(split, validation.split);
   const trainingFile = new Map(split.training.map((file) => [file.path, file]));
   const sources = new OpenSources(config.seed, options.signal);
   try {
@@ -87,24 +97,26 @@ export async function openRunData(config: TrainConfig, options: RunDataOptions):
         shuffle: stage.shuffle,
         length: stage.steps === undefined ? { epochs: stage.epochs ?? 1 } : { steps: stage.steps },
       });
+      assertHasSteps(plan, stage);
       stages.push({ plan, firstStep, sources: opened });
       firstStep += plan.steps;
     }
     const heldOut: RecordSource[] = [];
+    const notices: string[] = [];
     if (validation?.split !== undefined) {
       for (const file of split.validation) heldOut.push(await sources.openFile(file));
     } else if (validation !== undefined) {
       heldOut.push(await sources.open(validation, checked, ["validation"]));
+      assertNotTrainedOn(sources.contents);
+      notices.push(...sharedPrompts(filesAt(pathsOf([validation])), trainedOn));
     }
     return {
       stages,
       validation: validation && heldOut,
       steps: firstStep,
       reports,
-      hashes: {
-        ...Object.fromEntries([...checked].map(([path, { sha256 }]) => [path, sha256])),
-        ...Object.fromEntries(sources.fingerprints),
-      },
+      hashes: Object.fromEntries(sources.hashes),
+      notices,
     };
   } catch (error) {
     await closeSources(sources.all);
@@ -127,11 +139,60 @@ function assertHoldsDocument(sources: readonly RecordSource[], { name, batchSize
   );
 }
 
+function assertHasSteps({ steps, pairsPerEpoch }: StagePlan, { name, epochs }: Stage): void {
+  if (steps > 0) return;
+  throw new VlRewardError(
+    "config_invalid",
+    `stage ${name}: epochs is ${epochs}, and an epoch has ${pairsPerEpoch} pairs: that is no pair and no step; expected at ` +
+      `least ${Number((1 / pairsPerEpoch).toPrecision(3))}, or steps in place of epochs`,
+  );
+}
+
+function assertSplits(split: ReturnType<typeof holdOut>, fraction: number): void {
+  const promptsOf = (files: readonly CheckedFile[]): number =>
+    new Set(files.flatMap(({ prompts }) => [...prompts])).size;
+  const [kept, heldOut] = [promptsOf(split.training), promptsOf(split.validation)];
+  if (kept > 0 && heldOut > 0) return;
+  throw new VlRewardError(
+    "config_invalid",
+    `validation.split: ${fraction} of ${kept + heldOut} prompts holds out ${heldOut === 0 ? "none" : "all"} of them (each by a ` +
+      `hash of its own, so that few may differ from the part); expected a ${heldOut === 0 ? "larger" : "smaller"} part, or a ` +
+      "file of its own as validation.path",
+  );
+}
+
+/** @param contents of each entry of data, by its place */
+function assertNotTrainedOn(contents: ReadonlyMap<string, string>): void {
+  const validation = contents.get("validation");
+  const same = [...contents].find(([place, content]) => place !== "validation" && content === validation);
+  if (!same) return;
+  throw new VlRewardError(
+    "config_invalid",
+    `validation has the records of ${same[0]}, so that it would measure what is trained on; expected other ones, or ` +
+      "validation.split, which holds out a part",
+  );
+}
+
+function sharedPrompts(validation: readonly CheckedFile[], training: readonly CheckedFile[]): string[] {
+  const trainedOn = new Set(training.flatMap(({ prompts }) => [...prompts]));
+  return validation.flatMap(({ path, prompts }) => {
+    const shared = prompts.filter((prompt) => trainedOn.has(prompt)).length;
+    if (shared === 0) return [];
+    const records = `${shared} of the ${prompts.length} usable records`;
+    return [
+      `${path}: ${records} have a prompt that is trained on, too: the validation's figures are better than they should be.`,
+    ];
+  });
+}
+
 /** Opens what the configuration names, and knows all that is open. */
 class OpenSources {
   readonly all: RecordSource[] = [];
-  /** Of what generators make, by their places. */
-  readonly fingerprints = new Map<string, string>();
+  /** What each entry of data holds, by its place: the hash of the file, or of what is made. */
+  readonly contents = new Map<string, string>();
+  /** The same, and of a file which of its records are used. */
+  readonly hashes = new Map<string, string>();
+  readonly #files = new Map<string, FileSource>(); // the first source of each
   readonly #seed: number;
   readonly #signal: AbortSignal;
 
@@ -140,22 +201,31 @@ class OpenSources {
     this.#signal = signal;
   }
 
-  /** @param use makes a generator's documents others than those of the run's other generators */
+  /** @param use the place in the configuration, which makes a generator's documents others than those of the run's other generators */
   async open(
     data: DataSource,
     files: ReadonlyMap<string, CheckedFile>,
     use: readonly (string | number)[],
   ): Promise<RecordSource> {
+    const [what, ...at] = use;
+    const place = what === "stage" ? `stages.${at.join(".data.")}` : String(what);
     const checked = data.path === undefined ? undefined : files.get(data.path);
-    if (checked) return this.openFile(checked);
+    if (checked) {
+      this.contents.set(place, checked.sha256);
+      this.hashes.set(place, createHash("sha256").update(checked.sha256).update(checked.records).digest("hex"));
+      return this.openFile(checked);
+    }
     const { source, fingerprint } = generatedSource(data, this.#seed, use);
     this.all.push(source);
-    this.fingerprints.set(use.join("."), fingerprint);
+    this.contents.set(place, fingerprint);
+    this.hashes.set(place, fingerprint);
     return source;
   }
 
   async openFile(checked: CheckedFile): Promise<RecordSource> {
-    const source = await FileSource.open(checked, this.#signal);
+    const known = this.#files.get(checked.path);
+    const source = known ? known.withRecords(checked) : await FileSource.open(checked, this.#signal);
+    if (!known) this.#files.set(checked.path, source);
     this.all.push(source);
     return source;
   }
@@ -167,11 +237,12 @@ const worthThreads = 4 * 2 ** 20;
 async function checkFiles(
   paths: readonly string[],
   config: TrainConfig,
-  { modelFolder, media, longest, signal, onProgress, onReport }: RunDataOptions,
+  { modelFolder, media, longest, localSize, signal, onProgress, onReport }: RunDataOptions,
 ): Promise<{ checked: Map<string, CheckedFile>; reports: FileReport[] }> {
   const limits = pixelLimitsOf(config);
   const bytes = paths.reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
-  const pool = bytes < worthThreads ? undefined : new CheckPool(modelFolder, limits, media, availableParallelism());
+  const threads = Math.max(1, Math.floor(availableParallelism() / localSize));
+  const pool = bytes < worthThreads ? undefined : new CheckPool(modelFolder, limits, media, threads);
   try {
     const counter = pool ?? (await familyOf(modelFolder).loadProcessor({ limits }));
     const maxLength = longestAllowed(config, longest);

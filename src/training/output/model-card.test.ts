@@ -16,7 +16,7 @@ const report = {
 
 const card: ModelCard = {
   name: "my *reward* model",
-  base: { name: "Qwen/Qwen2.5-VL-7B-Instruct", onHub: true },
+  base: { name: "Qwen/Qwen2.5-VL-7B-Instruct@main", onHub: true, commit: "c0ffee", fingerprint: "f1f1" },
   drawn: false,
   trained: ["merger", "decoder", "head"],
   adapter: undefined,
@@ -80,6 +80,7 @@ describe("the model card", () => {
       library_name: "vl-reward",
       base_model: "Qwen/Qwen2.5-VL-7B-Instruct",
       base_model_relation: "finetune",
+      base_model_revision: "c0ffee",
       tags: ["reward-model", "preference", "multimodal", "qwen2_5_vl"],
       metrics: ["accuracy"],
     });
@@ -87,8 +88,12 @@ describe("the model card", () => {
   });
 
   it("names no base model that the hub does not have", () => {
-    const header = headerOf(modelCard({ ...card, base: { name: "../models/mine", onHub: false } }));
-    expect(Object.keys(header ?? {})).toEqual(["library_name", "tags", "metrics"]);
+    const text = modelCard({
+      ...card,
+      base: { name: "../models/mine", onHub: false, commit: null, fingerprint: "f1f1" },
+    });
+    expect(Object.keys(headerOf(text) ?? {})).toEqual(["library_name", "tags", "metrics"]);
+    expect(text).toContain("- Base: `../models/mine`, fingerprint f1f1\n");
   });
 
   it("gives the last validation by source and the best with their intervals", () => {

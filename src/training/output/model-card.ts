@@ -10,7 +10,7 @@ import type { DataFile } from "./report.ts";
 
 export interface ModelCard {
   readonly name: string; // of the folder
-  readonly base: { readonly name: string; readonly onHub: boolean }; // hub id, else a folder or tiny
+  readonly base: BaseOfCard;
   readonly drawn: boolean; // all weights were, so that nothing of the base but its configuration is left
   readonly trained: readonly string[]; // parts or name patterns, as in the configuration
   readonly adapter: { readonly rank: number; readonly alpha: number } | undefined; // LoRA, merged into the weights
@@ -26,6 +26,13 @@ export interface ModelCard {
   readonly evaluations: readonly Evaluation[];
   readonly pixelLimits: { readonly minPixels: number; readonly maxPixels: number };
   readonly versions: ReadonlyMap<string, string>; // what -> version: vl-reward, torch, Node.js
+}
+
+export interface BaseOfCard {
+  readonly name: string; // hub id, else a folder or tiny
+  readonly onHub: boolean;
+  readonly commit: string | null; // of the hub's repository
+  readonly fingerprint: string; // of weights, processor and tokenizer: what training began with, wherever it lay
 }
 
 export interface StageOfCard {
@@ -79,6 +86,10 @@ ${table(["stage", "length", "pairs per step", "learning rate", "schedule", "warm
 
 ${list([
   [
+    "Base",
+    `${code(card.base.name)}${card.base.commit === null ? "" : `, commit ${card.base.commit}`}, fingerprint ${card.base.fingerprint}`,
+  ],
+  [
     "Trained",
     `${card.trained.map(code).join(", ")}${card.adapter ? `, through LoRA of rank ${card.adapter.rank}, alpha ${short(card.adapter.alpha)}, merged` : ""}`,
   ],
@@ -99,7 +110,8 @@ ${list([
 function header({ base }: ModelCard): string {
   const known = {
     library_name: "vl-reward",
-    ...(base.onHub && { base_model: base.name, base_model_relation: "finetune" }),
+    ...(base.onHub && { base_model: base.name.replace(/@.*/, ""), base_model_relation: "finetune" }),
+    ...(base.onHub && base.commit !== null && { base_model_revision: base.commit }),
     tags: ["reward-model", "preference", "multimodal", "qwen2_5_vl"],
     metrics: ["accuracy"],
   };

@@ -22,7 +22,7 @@ import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type TensorSource, tensorSource } from "../../checkpoint/save.ts";
 import { keep, liveTensors, mapFile, scope, type Tensor, tensorFrom } from "../../torch/index.ts";
-import { keepStates, latestState, loadState, saveState } from "./saved-state.ts";
+import { keepStates, latestState, loadState, noteAccuracy, saveState } from "./saved-state.ts";
 
 let output: string;
 let folder: string;
@@ -151,7 +151,7 @@ describe("a damaged state is reported and set aside, the one before is taken", (
 
     // It no longer counts as one that is kept, and a new state of its step can be saved.
     save(20);
-    keepStates(folder, { last: 1, best: 0 }, () => undefined);
+    keepStates(folder, { last: 1, best: 0 });
     expect(names()).toEqual(["step-00000020", "step-00000020.damaged"]);
     expect(latestState(folder, unexpected)).toBe(path.join(folder, "step-00000020"));
   });
@@ -174,10 +174,12 @@ describe("keepStates", () => {
     [6, 0.7],
   ]);
   beforeEach(() => {
-    for (let step = 1; step <= 6; step++) save(step, { accuracy: accuracies.get(step) ?? null });
+    for (let step = 1; step <= 6; step++) {
+      const saved = save(step);
+      const accuracy = accuracies.get(step);
+      if (accuracy !== undefined) noteAccuracy(saved, accuracy);
+    }
   });
-  const accuracyOf = (state: unknown): number | undefined =>
-    (state as { accuracy: number | null }).accuracy ?? undefined;
 
   test.each<[last: number, best: number, kept: number[]]>([
     [2, 0, [5, 6]],
@@ -187,8 +189,15 @@ describe("keepStates", () => {
     [3, 9, [1, 2, 3, 4, 5, 6]],
     [0, 0, [6]],
   ])("the last %d and the best %d", (last, best, kept) => {
-    keepStates(folder, { last, best }, accuracyOf);
+    keepStates(folder, { last, best });
     expect(names()).toEqual(kept.map((step) => `step-0000000${step}`));
+  });
+
+  test("a state stays whole when its accuracy is noted, and one whose note is damaged counts as not measured", () => {
+    expect(latestState(folder, unexpected)).toBe(path.join(folder, "step-00000006"));
+    writeFileSync(path.join(folder, "step-00000003/evaluation.json"), '{"accuracy"');
+    keepStates(folder, { last: 1, best: 1 });
+    expect(names()).toEqual(["step-00000001", "step-00000006"]);
   });
 });
 
@@ -215,17 +224,19 @@ describe("kill -9 at random moments", () => {
     JSON.stringify(pathToFileURL(path.join(import.meta.dirname, "../../../dist", file)).href);
   /** Saves in a loop, each turn's number in all values, and says which turns are saved. */
   const program = (stepOf: string): string => `
-    const { keepStates, saveState } = await import(${dist("training/output/saved-state.js")});
+    const { keepStates, noteAccuracy, saveState } = await import(${dist("training/output/saved-state.js")});
     const { tensorSource } = await import(${dist("checkpoint/save.js")});
     const { tensorFrom } = await import(${dist("torch/index.js")});
     const { writeSync } = await import("node:fs");
     for (let turn = Number(process.argv[2]); ; turn++) {
       const tensor = tensorFrom(new Float32Array(200_000).fill(turn), [200_000]);
       const sources = [tensorSource("a", tensor), tensorSource("b", tensor)];
-      saveState(process.argv[1], { step: ${stepOf}, state: { turn }, tensors: { weights: sources, optimizer: sources } });
+      const tensors = { weights: sources, optimizer: sources };
+      const saved = saveState(process.argv[1], { step: ${stepOf}, state: { turn }, tensors });
       tensor.dispose();
       writeSync(1, turn + "\\n");
-      keepStates(process.argv[1], { last: 1, best: 1 }, ({ turn }) => turn % 5);
+      noteAccuracy(saved, turn % 5);
+      keepStates(process.argv[1], { last: 1, best: 1 });
     }`;
 
   test.each<[how: string, stepOf: string]>([

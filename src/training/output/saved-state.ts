@@ -1,7 +1,8 @@
 /**
  * @file Saved states of a training run: folders `step-00000200` with state.json, safetensors files and the checksums of
  * all. A state is made under another name and renamed when it is on the disk, so that a folder with the name of a state
- * is whole, whenever the process is killed; checksums tell what the disk itself has lost.
+ * is whole, whenever the process is killed; checksums tell what the disk itself has lost. How well a state does is measured
+ * after it is saved, and stands beside them in evaluation.json: a state without it is as good a state.
  *
  * Other names: `.incomplete` is being written, `.removed` is being removed, `.replaced` gives way to a new state of the
  * same step, `.damaged` has been found damaged and waits for a person.
@@ -36,6 +37,7 @@ export interface LoadedState {
 
 const stateFile = "state.json";
 const checksumFile = "checksums.json";
+const evaluationFile = "evaluation.json";
 const [removed, replaced, damaged] = [".removed", ".replaced", ".damaged"];
 
 /** The name of a state's folder. */
@@ -118,24 +120,24 @@ export function loadState(stateFolder: string): LoadedState {
   return { state: readJson(path.join(stateFolder, stateFile)), tensors };
 }
 
+/** Notes by a saved state what its validation gave; later states are measured against it. Throws `output_unwritable`. */
+export function noteAccuracy(stateFolder: string, accuracy: number): void {
+  writeTextDurably(path.join(stateFolder, evaluationFile), `${JSON.stringify({ accuracy })}\n`);
+}
+
 /**
- * Removes states but the `last` latest and the `best` best, equal ones the later first. The latest always stays.
- *
- * @param qualityOf from the value of state.json: higher is better, undefined where the state has not been evaluated
+ * Removes states but the `last` latest and the `best` best by the accuracy that noteAccuracy was told, equal ones the later
+ * first. The latest always stays.
  */
-export function keepStates(
-  folder: string,
-  { last, best }: { last: number; best: number },
-  qualityOf: (state: unknown) => number | undefined,
-): void {
+export function keepStates(folder: string, { last, best }: { last: number; best: number }): void {
   const steps = stepsIn(folder).reverse();
   const kept = new Set(steps.slice(0, Math.max(1, last)));
   if (best > 0) {
     const ranked = steps.flatMap((step) => {
-      const quality = qualityOf(readJson(path.join(folder, folderOf(step), stateFile)));
-      return quality === undefined ? [] : [{ step, quality }];
+      const accuracy = accuracyOf(path.join(folder, folderOf(step)));
+      return accuracy === undefined ? [] : [{ step, accuracy }];
     });
-    ranked.sort((a, b) => b.quality - a.quality || b.step - a.step);
+    ranked.sort((a, b) => b.accuracy - a.accuracy || b.step - a.step);
     for (const { step } of ranked.slice(0, best)) kept.add(step);
   }
   writing(folder, () => {
@@ -146,6 +148,20 @@ export function keepStates(
       rmSync(name + removed, { recursive: true });
     }
   });
+}
+
+const evaluationSchema = z.object({ accuracy: z.number() });
+
+/** -> what noteAccuracy was told of a state; undefined where nothing was, or it cannot be read any more */
+function accuracyOf(stateFolder: string): number | undefined {
+  const file = path.join(stateFolder, evaluationFile);
+  if (!existsSync(file)) return undefined;
+  try {
+    return evaluationSchema.parse(readJson(file)).accuracy;
+  } catch (error) {
+    if (error instanceof z.ZodError || error instanceof VlRewardError) return undefined;
+    throw error;
+  }
 }
 
 /** The step of a state's folder. */
