@@ -6,18 +6,45 @@ import { VlRewardError } from "../errors.ts";
 import type { PreferenceRecord } from "./record.ts";
 import type { RecordId } from "./record-line.ts";
 
+/** A token of an answer: where it stands in the answer's text, in code points, and the reward if the answer ended there. */
+export interface TokenReward {
+  /** Empty for what the chat template writes behind the answer; the last of these is where the score is read. */
+  readonly text: string;
+  readonly start: number;
+  readonly end: number;
+  readonly reward: number;
+}
+
 export type Result =
-  | { readonly id: RecordId; readonly score: number }
-  | { readonly id: RecordId; readonly scores: readonly number[]; readonly best: number }
-  | { readonly id: RecordId; readonly chosen: number; readonly rejected: number; readonly margin: number }
+  | { readonly id: RecordId; readonly score: number; readonly tokens?: readonly TokenReward[] }
+  | {
+      readonly id: RecordId;
+      readonly scores: readonly number[];
+      readonly best: number;
+      readonly tokens?: readonly (readonly TokenReward[])[];
+    }
+  | {
+      readonly id: RecordId;
+      readonly chosen: number;
+      readonly rejected: number;
+      readonly margin: number;
+      readonly tokens?: { readonly chosen: readonly TokenReward[]; readonly rejected: readonly TokenReward[] };
+    }
   | { readonly id: RecordId; readonly error: { readonly code: string; readonly message: string } };
 
 /**
  * @param scores one per branch: the last turn; the responses; chosen, then rejected
+ * @param tokens of each branch, where they are wanted
  * @throws VlRewardError `score_not_finite`, for JSON has no such number
  */
-export function scoreResult(id: RecordId, record: PreferenceRecord, scores: readonly number[]): Result {
-  if (scores.length === 0 || !scores.every(Number.isFinite)) {
+export function scoreResult(
+  id: RecordId,
+  record: PreferenceRecord,
+  scores: readonly number[],
+  tokens?: readonly (readonly TokenReward[])[],
+): Result {
+  const rewards = tokens?.flat().map(({ reward }) => reward) ?? [];
+  if (scores.length === 0 || ![...scores, ...rewards].every(Number.isFinite)) {
     throw new VlRewardError(
       "score_not_finite",
       `the model gave ${scores.join(", ") || "no score"}: its weights hold NaN, or overflow in this --dtype`,
@@ -25,13 +52,18 @@ export function scoreResult(id: RecordId, record: PreferenceRecord, scores: read
   }
   const short = scores.map(shortFloat);
   const [first = 0, second = 0] = short;
+  const rounded = tokens?.map((own) => own.map((token) => ({ ...token, reward: shortFloat(token.reward) })));
+  const [ofFirst = [], ofSecond = []] = rounded ?? [];
   switch (record.kind) {
     case "conversation":
-      return { id, score: first };
+      return { id, score: first, ...(rounded && { tokens: ofFirst }) };
     case "candidates":
-      return { id, scores: short, best: firstMaximum(short) };
-    case "pair":
-      return { id, chosen: first, rejected: second, margin: shortFloat(Math.fround(first - second)) };
+      return { id, scores: short, best: firstMaximum(short), ...(rounded && { tokens: rounded }) };
+    case "pair": {
+      const margin = shortFloat(Math.fround(first - second));
+      const both = rounded && { tokens: { chosen: ofFirst, rejected: ofSecond } };
+      return { id, chosen: first, rejected: second, margin, ...both };
+    }
   }
 }
 

@@ -8,10 +8,11 @@ import { VlRewardError } from "../errors.ts";
 import { assertMediaAllowed, localPolicy } from "../media/policy.ts";
 import { isRemote, type OpenOptions } from "../media/source.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
-import { type AnswerFrame, answerFrame, tokenizeConversation } from "../tokenizer/conversation.ts";
+import { type AnswerFrame, answerFrame, type Stretch, tokenizeConversation } from "../tokenizer/conversation.ts";
+import { placesInAnswer } from "../tokenizer/places.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { traced } from "../torch/index.ts";
-import type { AnswerTokens, Branch, GroupPrompt, Span, Visual } from "./prompt.ts";
+import type { AnswerTokens, Branch, GroupPrompt, Span, TextPlace, Visual } from "./prompt.ts";
 
 export type VisualPart = ImagePart | VideoPart;
 
@@ -85,6 +86,9 @@ export interface ProcessorFamily {
   readonly name: string;
 }
 
+/** What tokenizing needs of a tokenizer, with stretches encoded once. */
+type Encoder = Parameters<typeof tokenizeConversation>[1];
+
 export class Processor {
   readonly #tokenizer: Tokenizer;
   readonly #template: ChatTemplate;
@@ -102,7 +106,8 @@ export class Processor {
 
   /** Reads tokenizer and chat template of a checkpoint folder. Rejects with `config_invalid`. */
   static async load(folder: string, family: ProcessorFamily): Promise<Processor> {
-    const [tokenizer, template] = await Promise.all([Tokenizer.load(folder), ChatTemplate.load(folder)]);
+    const textOnly = family.visuals === undefined;
+    const [tokenizer, template] = await Promise.all([Tokenizer.load(folder), ChatTemplate.load(folder, { textOnly })]);
     return new Processor(tokenizer, template, family);
   }
 
@@ -159,7 +164,7 @@ export class Processor {
     const conversations = branches.map((branch) => {
       const messages = [...prefix, branch];
       const used = mediaParts(messages).map((part) => parts.indexOf(part));
-      return this.#assemble(messages, used, visuals, tokenizer);
+      return this.#assemble(messages, used, visuals, tokenizer, options.places ? branch : undefined);
     });
     const [first] = conversations;
     if (!first) throw new VlRewardError("empty_candidates", "There are no answers to score; expected at least one.");
@@ -173,7 +178,10 @@ export class Processor {
     }
     return {
       prefix: slice(first, 0, cut, visuals),
-      branches: conversations.map((conversation): Branch => slice(conversation, cut, conversation.ids.length, visuals)),
+      branches: conversations.map(({ places, ...conversation }): Branch => {
+        const branch = slice(conversation, cut, conversation.ids.length, visuals);
+        return places ? { ...branch, places: places.slice(cut) } : branch;
+      }),
       visuals,
       answerTokens: this.answerTokens,
     };
@@ -185,10 +193,12 @@ export class Processor {
   }
 
   /** Encodes a stretch that several conversations have once. */
-  #remembering(): Pick<Tokenizer, "controlTokens" | "encodeText"> {
+  #remembering(): Encoder {
     const encoded = new Map<string, number[]>();
+    const { controlTokens, startToken } = this.#tokenizer;
     return {
-      controlTokens: this.#tokenizer.controlTokens,
+      controlTokens,
+      startToken,
       encodeText: (text) => {
         const ids = encoded.get(text) ?? this.#tokenizer.encodeText(text);
         encoded.set(text, ids);
@@ -221,24 +231,34 @@ export class Processor {
     }
   }
 
-  /** A whole conversation; `used` are the indices of its visuals. */
+  /**
+   * A whole conversation.
+   *
+   * @param used the indices of its visuals
+   * @param placed the answer, where the places of its tokens are wanted
+   */
   #assemble(
     messages: readonly Message[],
     used: readonly number[],
     visuals: readonly Visual[],
-    tokenizer: Pick<Tokenizer, "controlTokens" | "encodeText">,
-  ): Span {
-    const { ids, media } = traced("tokenizer", () => tokenizeConversation(messages, tokenizer, this.#template));
+    tokenizer: Encoder,
+    placed: Message | undefined,
+  ): Branch {
+    const { ids, media, stretches } = traced("tokenizer", () =>
+      tokenizeConversation(messages, tokenizer, this.#template),
+    );
     const reader = this.#family.visuals;
     const expanded: number[] = [];
     const standing: { start: number; visual: Visual }[] = [];
     const places: number[] = [];
+    const lengths = new Map<number, number>(); // of visuals, by their places in ids
     let copied = 0;
     for (const [index, { position, kind }] of media.entries()) {
       const visual = visuals[used[index] ?? -1];
       if (!visual || !reader) continue; // tokenizeConversation has compared the template's places with the parts
       for (; copied < position; copied++) expanded.push(ids[copied] ?? 0);
       standing.push({ start: expanded.length, visual });
+      lengths.set(position, visual.tokens);
       for (let count = visual.tokens; count > 0; count--) {
         places.push(expanded.length);
         expanded.push(reader.placeholder(kind));
@@ -247,12 +267,34 @@ export class Processor {
     }
     for (; copied < ids.length; copied++) expanded.push(ids[copied] ?? 0);
     this.#assertFits(expanded.length);
+    const own = placed && this.#places(placed, ids, stretches);
+    // A picture's one place in `ids` is that of all its tokens.
+    const standsFor = ids.flatMap((_, place) => new Array<number>(lengths.get(place) ?? 1).fill(place));
     return {
+      ...(own && { places: standsFor.map((place) => own[place] ?? nowhere) }),
       ids: Int32Array.from(expanded),
       positions: reader?.positions(expanded.length, standing) ?? counted(expanded.length),
       visualPlaces: Int32Array.from(places),
       visuals: used,
     };
+  }
+
+  /** -> for each of a conversation's ids, its place in the text of the answer, the last turn */
+  #places(answer: Message, ids: readonly number[], stretches: readonly Stretch[]): TextPlace[] {
+    const text = textOf(answer);
+    const end = Array.from(text).length;
+    const closing = ids.lastIndexOf(this.#frame.end);
+    const places = ids.map((_, place): TextPlace => (place < closing ? nowhere : { text: "", start: end, end }));
+    let left = text; // an answer of several parts is laid along its stretches from the last one on
+    const own = stretches.filter(({ position }) => position >= this.#cut(ids) && position < closing);
+    for (const { position, text: stretch } of own.reverse()) {
+      const found = placesInAnswer(this.#tokenizer, stretch, left);
+      for (const [offset, place] of found.entries()) places[position + offset] = place;
+      left = Array.from(left)
+        .slice(0, found[0]?.start ?? 0)
+        .join("");
+    }
+    return places;
   }
 
   #assertFits(tokens: number): void {
@@ -265,6 +307,12 @@ export class Processor {
     );
   }
 }
+
+/** Of tokens before an answer. */
+const nowhere: TextPlace = { text: "", start: 0, end: 0 };
+
+const textOf = ({ content }: Message): string =>
+  typeof content === "string" ? content : content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("");
 
 /** Positions of text: they count up. */
 const counted = (tokens: number): Int32Array => Int32Array.from({ length: 3 * tokens }, (_, index) => index % tokens);

@@ -2,10 +2,11 @@
 import type { Message } from "../conversation.ts";
 import type { PreferenceRecord } from "../data/record.ts";
 import type { RecordId } from "../data/record-line.ts";
-import { errorResult, type Result, scoreResult } from "../data/result.ts";
-import type { Group } from "../engine/group.ts";
+import { errorResult, type Result, scoreResult, type TokenReward } from "../data/result.ts";
+import type { Group, ReadResult } from "../engine/group.ts";
+import type { ReadRequest } from "../engine/read/reader.ts";
 import { VlRewardError } from "../errors.ts";
-import type { GroupResult } from "./engine.ts";
+import type { TextPlace } from "../models/prompt.ts";
 
 /** @param baseFolder where relative paths inside the record start */
 export function groupOf(record: PreferenceRecord, baseFolder: string): Group {
@@ -20,13 +21,27 @@ export function groupOf(record: PreferenceRecord, baseFolder: string): Group {
   }
 }
 
-/** A result that JSON cannot hold becomes an error. */
-export function resultOf(id: RecordId, record: PreferenceRecord, scored: GroupResult): Result {
-  if ("error" in scored) return errorResult(id, scored.error);
+/** What is read for a record's result. */
+export const requestsFor = (perToken: boolean): readonly ReadRequest[] =>
+  perToken ? [{ kind: "reward" }, { kind: "rewards" }] : [{ kind: "reward" }];
+
+/** @param read as `requestsFor` asked. A result that JSON cannot hold becomes an error. */
+export function resultOf(id: RecordId, record: PreferenceRecord, read: ReadResult): Result {
+  if ("error" in read) return errorResult(id, read.error);
+  const scores = read.answers.map(([reward]) => Number(reward));
+  const tokens = read.answers.flatMap(([, rewards], branch) =>
+    rewards instanceof Float32Array ? [tokensOf(rewards, read.places[branch] ?? [])] : [],
+  );
   try {
-    return scoreResult(id, record, scored.scores);
+    return scoreResult(id, record, scores, tokens.length > 0 ? tokens : undefined);
   } catch (error) {
     if (error instanceof VlRewardError) return errorResult(id, error);
     throw error;
   }
+}
+
+/** An answer's tokens and those behind it; what the template writes before it is not the answer's. */
+function tokensOf(rewards: Float32Array, places: readonly TextPlace[]): TokenReward[] {
+  const first = places.findIndex(({ end }, token) => end > 0 || token === places.length - 1);
+  return places.slice(first).map((place, offset) => ({ ...place, reward: rewards[first + offset] ?? Number.NaN }));
 }

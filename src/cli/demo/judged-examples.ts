@@ -37,9 +37,14 @@ export async function judgeExamples(engine: RewardEngine): Promise<JudgedExample
   const file = join(exampleFolder, "examples.jsonl");
   const results: Result[] = [];
   const never = new AbortController().signal;
-  await scoreRecords(readLines(createReadStream(file)), engine, dirname(file), never, (result) => {
-    results.push(result);
-  });
+  await scoreRecords(
+    readLines(createReadStream(file)),
+    engine,
+    { baseFolder: dirname(file), perToken: false, signal: never },
+    (result) => {
+      results.push(result);
+    },
+  );
   const lines = readFileSync(file, "utf8").trimEnd().split("\n");
   return lines.map((line, index) => judged(line, results[index]));
 }

@@ -27,6 +27,7 @@ Examples:
   vl-reward score examples/examples.jsonl
   vl-reward score pairs.jsonl --model Skywork/Skywork-VL-Reward-7B --dtype bfloat16 --output scores.jsonl
   vl-reward score pairs.jsonl --model ./my-reward-model --device cuda:1 --max-pixels 602112
+  vl-reward score pairs.jsonl --per-token | jq '.tokens.chosen[] | "(.text) (.reward)"'
   vl-reward score pairs.jsonl --profile trace.json
   vl-reward score from-elsewhere/pairs.jsonl --media-root from-elsewhere --no-network
   cat pairs.jsonl | vl-reward score - --stats stats.json | jq .margin
@@ -54,6 +55,7 @@ export function addScoreCommand(program: Command): void {
     .addOption(noNetworkFlag)
     .option("--memory <amount>", "what the run may hold, such as 16GB (default: most of what is free)")
     .option("--feature-cache <folder>", "keep what was seen in pictures here, for later runs")
+    .option("--per-token", "add the reward at each token of an answer: where it falls, the answer goes wrong")
     .option("--stats <file>", "write counts, times and memory here as JSON")
     .option("--profile <file>", "write here what each thread does when, for ui.perfetto.dev or chrome://tracing")
     .addHelpText("after", examples)
@@ -74,6 +76,7 @@ interface ScoreFlags {
   readonly network: boolean;
   readonly memory?: string | undefined;
   readonly featureCache?: string | undefined;
+  readonly perToken?: boolean | undefined;
   readonly stats?: string | undefined;
   readonly profile?: string | undefined;
 }
@@ -115,6 +118,7 @@ async function score(input: string, flags: ScoreFlags): Promise<number> {
       media: mediaPolicyOf(flags),
       input: inputFile,
       baseFolder: inputFile === standardInput ? process.cwd() : dirname(resolve(input)),
+      perToken: flags.perToken === true,
       output,
       overwrite: output !== standardOutput,
     };

@@ -22,6 +22,8 @@ export interface ScoreTask extends Omit<EngineOptions, "folder"> {
   readonly input: number;
   /** Where relative paths inside the records start. */
   readonly baseFolder: string;
+  /** Whether each answer gets the rewards of its tokens. */
+  readonly perToken: boolean;
   readonly output: number;
   /** Whether the output is emptied before the first line: never standard output, where others may have written. */
   readonly overwrite: boolean;
@@ -40,7 +42,7 @@ export interface RunStats {
 /** Rejects with the signal's reason when it aborts; then the output ends with a whole line. */
 export async function runScore(task: ScoreTask, progress: Progress, signal: AbortSignal): Promise<RunStats> {
   const start = performance.now();
-  const { input, output, overwrite, baseFolder, model, revision, ...options } = task;
+  const { input, output, overwrite, baseFolder, perToken, model, revision, ...options } = task;
   const folder = await locateModel(model, {
     embedded: embeddedModel,
     revision,
@@ -59,7 +61,7 @@ export async function runScore(task: ScoreTask, progress: Progress, signal: Abor
   const { size } = fstatSync(input); // 0 when unknown, as for a pipe
   const counts = { records: 0, failed: 0 };
   if (overwrite) emptyFile(output);
-  await scoreRecords(readLines(bytesOf(input)), engine, baseFolder, signal, async (result, endByte) => {
+  await scoreRecords(readLines(bytesOf(input)), engine, { baseFolder, perToken, signal }, async (result, endByte) => {
     await writeLine(output, resultLine(result));
     counts.records++;
     if ("error" in result) counts.failed++;
