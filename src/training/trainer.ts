@@ -43,7 +43,7 @@ export interface TrainerOptions {
   readonly data: RunData;
   readonly world: World;
   readonly listener: TrainerListener;
-  /** Asked in every step: whether to save and stop. */
+  /** Asked in every step and between the streams of an evaluation: whether to save and stop. */
   readonly isStopping: () => boolean;
 }
 

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -86,6 +87,24 @@ function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Started {
     }
   };
   return { child, ended, says };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
 }
 
 /** A server of one picture that answers when it is told to. */
@@ -251,6 +270,19 @@ describe("before the first step", () => {
     expect(code).toBe(130);
     expect(stderr).toBe("SIGINT: stopping; no step has been made; once more ends at once.\n");
     expect(existsSync(path.join(folder, "downloading"))).toBe(false);
+  });
+
+  it("a signal ends the wait for other processes", { timeout: 60_000 }, async () => {
+    const port = await freePort();
+    const env = { RANK: "0", WORLD_SIZE: "2", LOCAL_RANK: "0", MASTER_ADDR: "127.0.0.1", MASTER_PORT: String(port) };
+    const { child, ended } = start([configuration("joining"), "--device", "cpu"], env);
+    while (!(await isListening(port))) await sleep(20); // rank 0 keeps the store, where the other one is waited for
+    child.kill("SIGINT");
+    const { code, stderr } = await ended;
+    expect({ code, stderr }).toEqual({
+      code: 130,
+      stderr: "SIGINT: stopping; no step has been made; once more ends at once.\n",
+    });
   });
 
   it.each([
