@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ChatTemplate, type TemplateMessage } from "./chat-template.ts";
-import { tokenizeConversation } from "./conversation.ts";
+import { answerFrame, tokenizeConversation } from "./conversation.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 const fixtures = "test/fixtures/tokenizer";
@@ -125,4 +125,31 @@ it("refuses a template that gives the media other places than the messages", asy
   const swapped = message([{ type: "video" }]);
   const other = new ChatTemplate("<|image_pad|>");
   expect(() => tokenizeConversation(swapped, tokenizer, other)).toThrow(/has video, but .* image/);
+});
+
+describe("what a template writes around an answer", () => {
+  it.each([
+    ["Qwen2.5-VL", "test/fixtures/untrained", "<|im_start|>", "assistant\n", "<|im_end|>"],
+    ["models/tiny", "models/tiny", "<|im_start|>", "assistant\n", "<|im_end|>"],
+  ])("of %s", async (_, folder, opener, header, end) => {
+    const [tokenizer, template] = await Promise.all([Tokenizer.load(folder), ChatTemplate.load(folder)]);
+    const id = (token: string) => tokenizer.controlTokens.get(token);
+    expect(answerFrame(tokenizer, template)).toEqual({ opener: id(opener), header, end: id(end) });
+  });
+
+  it("a thought that the template puts there is none of the answer's", () => {
+    const controlTokens = new Map([
+      ["<|open|>", 1],
+      ["<|shut|>", 2],
+    ]);
+    const source =
+      "{% for m in messages %}<|open|>{{ m.role }}\n{% if loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|shut|>\n{% endfor %}";
+    const frame = answerFrame({ controlTokens }, new ChatTemplate(source));
+    expect(frame).toEqual({ opener: 1, header: "assistant\n<think>\n\n</think>\n\n", end: 2 });
+  });
+
+  it("a template without control tokens is refused", () => {
+    const template = new ChatTemplate("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}");
+    expect(() => answerFrame({ controlTokens: new Map() }, template)).toThrow(/no control token/);
+  });
 });

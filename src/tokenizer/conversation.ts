@@ -91,28 +91,23 @@ export interface AnswerFrame {
 /** @throws config_invalid where the template puts no control token before an answer, or none behind it */
 export function answerFrame({ controlTokens }: Pick<Tokenizer, "controlTokens">, template: ChatTemplate): AnswerFrame {
   const answer = "answer";
-  const stretches: string[] = []; // with a control token between each and the next
-  const encodeText = (text: string): number[] => {
-    stretches.push(text);
-    return [];
-  };
-  const { ids } = tokenizeConversation(
+  // Texts without ids: what is left are the control tokens, and each text's place among them.
+  const { ids, stretches } = tokenizeConversation(
     [
       { role: "user", content: "question" },
       { role: "assistant", content: answer },
     ],
-    { controlTokens, encodeText },
+    { controlTokens, encodeText: () => [] },
     template,
   );
-  const own = stretches.findLastIndex((text) => text.includes(answer));
-  const [opener, end] = [ids[own - 1], ids[own]];
-  if (opener === undefined || end === undefined) {
+  const own = stretches.findLast(({ text }) => text.includes(answer));
+  const [opener, end] = own ? [ids[own.position - 1], ids[own.position]] : [];
+  if (own === undefined || opener === undefined || end === undefined) {
     throw new VlRewardError(
       "config_invalid",
       "the chat template writes no control token of the tokenizer before an answer and behind it, so that where an answer " +
         "begins is not known: expected one such as <|im_start|>",
     );
   }
-  const text = stretches[own] ?? "";
-  return { opener, header: text.slice(0, text.lastIndexOf(answer)), end };
+  return { opener, header: own.text.slice(0, own.text.lastIndexOf(answer)), end };
 }
