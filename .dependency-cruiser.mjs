@@ -63,6 +63,16 @@ export default {
       from: { path: "^src/", pathNot: "^src/torch/" },
       to: { path: "^src/torch/native\\.ts$" },
     },
+    ...[
+      { from: { path: "^src/", pathNot: "^src/models/([^/]+/|families\\.ts$)|\\.test\\.ts$" }, to: {} },
+      { from: { path: "^src/models/([^/]+)/", pathNot: "\\.test\\.ts$" }, to: { pathNot: "^src/models/$1/" } },
+    ].map(({ from, to }, index) => ({
+      name: `one-door-to-a-backbone-${index === 0 ? "from-outside" : "between-families"}`,
+      comment: "families.ts alone imports the folder of a family",
+      severity: "error",
+      from,
+      to: { path: "^src/models/(?!heads/)[^/]+/", ...to },
+    })),
     {
       name: "not-to-tests",
       severity: "error",
