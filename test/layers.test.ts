@@ -50,7 +50,11 @@ test.each([
   ["an import that points up", { "src/media/a.ts": ["src/engine/b.ts"], "src/engine/b.ts": [] }, "imports-point-down"],
   ["rooms of one floor", { "src/media/a.ts": ["src/hub/b.ts"], "src/hub/b.ts": [] }, "siblings-are-independent"],
   ["a backbone from another room", { ...family, "src/engine/a.ts": ["src/models/one/model.ts"] }, "one-door-to-a-back"],
-  ["a backbone from beside it", { ...family, "src/models/a.ts": ["src/models/one/model.ts"] }, "one-door-to-a-backbone"],
+  [
+    "a backbone from beside it",
+    { ...family, "src/models/a.ts": ["src/models/one/model.ts"] },
+    "one-door-to-a-backbone",
+  ],
   ["a family from another", { ...family, "src/models/two/a.ts": ["src/models/one/model.ts"] }, "between-families"],
   ["the addon", { "src/torch/native.ts": [], "src/nn/a.ts": ["src/torch/native.ts"] }, "one-door-to-libtorch"],
   ["a folder in no layer", { "src/utils/a.ts": [] }, "src/utils stands in no layer"],

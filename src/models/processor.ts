@@ -8,7 +8,14 @@ import { VlRewardError } from "../errors.ts";
 import { assertMediaAllowed, localPolicy } from "../media/policy.ts";
 import { isRemote, type OpenOptions } from "../media/source.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
-import { type AnswerFrame, answerFrame, type Stretch, tokenizeConversation } from "../tokenizer/conversation.ts";
+import {
+  type AnswerFrame,
+  answerFrame,
+  type Placeholders,
+  type Stretch,
+  type TokenizedConversation,
+  tokenizeConversation,
+} from "../tokenizer/conversation.ts";
 import { placesInAnswer } from "../tokenizer/places.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { traced } from "../torch/index.ts";
@@ -51,6 +58,8 @@ export interface OpenedVisual {
 export interface VisualReader {
   /** Rejects with the codes of the media room and `media_options`. */
   open(part: VisualPart, options: OpenOptions): Promise<OpenedVisual>;
+  /** What the template writes where pictures and videos stand. */
+  readonly placeholders: Placeholders;
   /** The token that stands for each of its tokens. */
   placeholder(kind: VisualPart["type"]): number;
   /** -> [3, tokens] of a conversation in which visuals stand, by their first tokens */
@@ -139,7 +148,7 @@ export class Processor {
     const inPrefix = visualsOf(prefix);
     let shared = 0;
     const conversations = answers.map((answer) => {
-      const { ids } = tokenizeConversation([...prefix, answer], tokenizer, this.#template);
+      const { ids } = this.#tokenize([...prefix, answer], tokenizer);
       const total = ids.length + inPrefix + visualsOf([answer]);
       const branch = ids.length - this.#cut(ids) + visualsOf([answer]);
       shared += shared === 0 ? total : branch;
@@ -185,6 +194,10 @@ export class Processor {
       visuals,
       answerTokens: this.answerTokens,
     };
+  }
+
+  #tokenize(messages: readonly Message[], tokenizer: Encoder): TokenizedConversation {
+    return tokenizeConversation(messages, tokenizer, this.#template, this.#family.visuals?.placeholders);
   }
 
   /** Where the answer's branch begins among these ids. */
@@ -244,9 +257,7 @@ export class Processor {
     tokenizer: Encoder,
     placed: Message | undefined,
   ): Branch {
-    const { ids, media, stretches } = traced("tokenizer", () =>
-      tokenizeConversation(messages, tokenizer, this.#template),
-    );
+    const { ids, media, stretches } = traced("tokenizer", () => this.#tokenize(messages, tokenizer));
     const reader = this.#family.visuals;
     const expanded: number[] = [];
     const standing: { start: number; visual: Visual }[] = [];

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ChatTemplate, type TemplateMessage } from "./chat-template.ts";
-import { answerFrame, tokenizeConversation } from "./conversation.ts";
+import { answerFrame, type Placeholders, tokenizeConversation } from "./conversation.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 const fixtures = "test/fixtures/tokenizer";
@@ -20,6 +20,11 @@ const textConversations = read("text-conversations.json") as ({ messages: Templa
   { rendered: string; ids: number[] }
 >)[];
 
+const placeholders: Placeholders = new Map([
+  ["<|image_pad|>", "image"],
+  ["<|video_pad|>", "video"],
+]);
+
 const hasShared = existsSync(folders.qwen);
 
 describe.each(names)("with the %s tokenizer", (name) => {
@@ -33,16 +38,16 @@ describe.each(names)("with the %s tokenizer", (name) => {
     it.each(conversations)("of the kind '$label' gives the processor's text and ids", (one) => {
       const rendered = template.render(one.messages).map((segment) => segment.text);
       expect(rendered.join("")).toBe(one.rendered);
-      expect(tokenizeConversation(one.messages, tokenizer, template).ids).toEqual(one[name]);
+      expect(tokenizeConversation(one.messages, tokenizer, template, placeholders).ids).toEqual(one[name]);
     });
 
     it.each(injections)("with control tokens in its contents holds only the template's own (%#)", (one) => {
-      expect(tokenizeConversation(one.messages, tokenizer, template).ids).toEqual(one[name]);
+      expect(tokenizeConversation(one.messages, tokenizer, template, placeholders).ids).toEqual(one[name]);
     });
 
     it("tells the place and kind of each picture and video in order", () => {
       const one = conversations.find(({ label }) => label === "video and pictures");
-      const { ids, media } = tokenizeConversation(one?.messages ?? [], tokenizer, template);
+      const { ids, media } = tokenizeConversation(one?.messages ?? [], tokenizer, template, placeholders);
       expect(media.map(({ kind }) => kind)).toEqual(["image", "video", "image"]);
       expect(media.map(({ position }) => ids[position])).toEqual(
         ["<|image_pad|>", "<|video_pad|>", "<|image_pad|>"].map((token) => tokenizer.tokenToId(token)),
@@ -120,11 +125,13 @@ it("refuses a template that gives the media other places than the messages", asy
   const blind = new ChatTemplate("{{ messages[0].content[0].text }}");
   const seeing = new ChatTemplate("<|image_pad|>{{ messages[0].content }}");
   const parts = message([{ type: "text", text: "What?" }, { type: "image" }]);
-  expect(() => tokenizeConversation(parts, tokenizer, blind)).toThrow(/has image, but .* no media/);
-  expect(() => tokenizeConversation(message("What?"), tokenizer, seeing)).toThrow(/has no media, but .* image/);
+  expect(() => tokenizeConversation(parts, tokenizer, blind, placeholders)).toThrow(/has image, but .* no media/);
+  expect(() => tokenizeConversation(message("What?"), tokenizer, seeing, placeholders)).toThrow(
+    /has no media, but .* image/,
+  );
   const swapped = message([{ type: "video" }]);
   const other = new ChatTemplate("<|image_pad|>");
-  expect(() => tokenizeConversation(swapped, tokenizer, other)).toThrow(/has video, but .* image/);
+  expect(() => tokenizeConversation(swapped, tokenizer, other, placeholders)).toThrow(/has video, but .* image/);
 });
 
 describe("what a template writes around an answer", () => {

@@ -29,12 +29,11 @@ export interface TokenizedConversation {
   readonly media: MediaPlace[];
 }
 
-const placeholders = new Map<string, MediaPlace["kind"]>([
-  ["<|image_pad|>", "image"],
-  ["<|video_pad|>", "video"],
-]);
+/** The control tokens that stand for pictures and videos in a family's template. */
+export type Placeholders = ReadonlyMap<string, MediaPlace["kind"]>;
 
 /**
+ * @param placeholders none for a model that reads text alone
  * @throws config_invalid if the template gives pictures and videos other places than the messages, or the tokenizer
  *   lacks their tokens; if the template does not open with the token that the tokenizer puts before every text
  */
@@ -42,6 +41,7 @@ export function tokenizeConversation(
   messages: readonly TemplateMessage[],
   tokenizer: Pick<Tokenizer, "controlTokens" | "encodeText"> & Partial<Pick<Tokenizer, "startToken">>,
   template: ChatTemplate,
+  placeholders: Placeholders = new Map(),
 ): TokenizedConversation {
   const ids: number[] = [];
   const stretches: Stretch[] = [];
@@ -72,7 +72,7 @@ export function tokenizeConversation(
     const list = (kinds: readonly string[]) => (kinds.length === 0 ? "no media" : kinds.join(", "));
     const message =
       `the conversation has ${list(expected)}, but the chat template and tokenizer give a place to ${list(found)}: ` +
-      "expected Qwen2.5-VL's <|image_pad|> and <|video_pad|>";
+      `expected ${[...placeholders.keys()].join(" and ") || "a model that reads them"}`;
     throw new VlRewardError("config_invalid", message);
   }
   return { ids, stretches, media };

@@ -84,7 +84,12 @@ export class Session {
       updates.length > 0,
     );
     for (const { stored } of this.trained.values()) stored.setRequiresGrad(true);
-    this.optimizer = new Optimizer(this.trained, { ...config.optimizer, masterWeights: config.masterWeights }, world);
+    this.optimizer = new Optimizer(
+      this.trained,
+      { ...config.optimizer, masterWeights: config.masterWeights },
+      world,
+      (name) => this.model.backbone.parts.isInLayer(name),
+    );
     this.objectives = new RunObjectives(objectives);
     const { heads } = needsOf(config.stages.flatMap(({ objective }) => this.objectives.weighed(objective)));
     this.#languageHead = heads.has("language") ? this.model.languageHead() : undefined;

@@ -6,6 +6,7 @@ import { parseConfig } from "./config.ts";
 import { exportedConfig, exportedPreprocessor } from "./export.ts";
 import { publishedName, Qwen25VL, shapeOf } from "./model.ts";
 import { loadPreprocessorConfig } from "./preprocessor-config.ts";
+import { frameFactor } from "./smart-resize.ts";
 import { Qwen25VLVisuals } from "./visuals.ts";
 
 export function qwen25VL(folder: string, json: unknown, file: string): Family {
@@ -28,6 +29,12 @@ export function qwen25VL(folder: string, json: unknown, file: string): Family {
         throw new VlRewardError(
           "config_invalid",
           `${folder}: the preprocessor cuts ${cut}, the model expects ${expected}.`,
+        );
+      }
+      if (temporalPatchSize !== frameFactor) {
+        throw new VlRewardError(
+          "checkpoint_unsupported",
+          `${file}: temporal_patch_size is ${temporalPatchSize}; supported is ${frameFactor}.`,
         );
       }
       return Processor.load(folder, { name, maxPositions, visuals: new Qwen25VLVisuals(config, pictures, options) });

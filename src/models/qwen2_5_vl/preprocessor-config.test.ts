@@ -16,6 +16,7 @@ const write = (name: string, json: unknown): void => writeFileSync(path.join(fol
 
 const read = defaults.preprocessor;
 const reference = {
+  factor: 28,
   minPixels: read.min_pixels,
   maxPixels: read.max_pixels,
   patchSize: read.patch_size,

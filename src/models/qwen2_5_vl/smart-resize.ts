@@ -10,6 +10,9 @@ export const defaultLimits = (factor: number): { readonly minPixels: number; rea
   maxPixels: 16384 * factor ** 2,
 });
 
+/** Frames that one step in time of the model covers. Videos have whole steps. */
+export const frameFactor = 2;
+
 const maxAspectRatio = 200;
 
 export interface ResizeLimits {

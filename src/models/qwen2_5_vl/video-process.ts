@@ -16,10 +16,15 @@ import { type OpenOptions, openMedia, readMedia } from "../../media/source.ts";
 import { openVideo } from "../../media/video.ts";
 import { clamp, permute, round, scope, tensorFrom, toDtype, traced, upsampleBicubic2dAa } from "../../torch/index.ts";
 import { imageSizes, type PixelRange, prepareImage } from "./image-process.ts";
-import { defaultLimits, type ResizeLimits, roundHalfToEven, type Size, smartResize } from "./smart-resize.ts";
+import {
+  defaultLimits,
+  frameFactor,
+  type ResizeLimits,
+  roundHalfToEven,
+  type Size,
+  smartResize,
+} from "./smart-resize.ts";
 
-/** Frames that one step in time of the model covers. Videos have whole steps. */
-export const frameFactor = 2;
 const defaultFps = 2;
 const defaultMinFrames = 4;
 const defaultMaxFrames = 768;

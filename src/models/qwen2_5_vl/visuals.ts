@@ -7,6 +7,7 @@ import type { ImagePart, PixelLimits, VideoPart } from "../../conversation.ts";
 import type { RgbImage } from "../../media/image.ts";
 import { mediaName } from "../../media/name.ts";
 import { type OpenOptions, openMedia, readMedia } from "../../media/source.ts";
+import type { Placeholders } from "../../tokenizer/conversation.ts";
 import { traced } from "../../torch/index.ts";
 import type {
   OpenedVisual,
@@ -22,9 +23,13 @@ import { imageSizes, type PixelRange, prepareImage } from "./image-process.ts";
 import { framesOf } from "./patches.ts";
 import type { PreprocessorConfig } from "./preprocessor-config.ts";
 import { ropeIndex } from "./rope-index.ts";
-import { defaultLimits, type Size } from "./smart-resize.ts";
+import { defaultLimits, frameFactor, type Size } from "./smart-resize.ts";
 
 export class Qwen25VLVisuals implements VisualReader {
+  readonly placeholders: Placeholders = new Map([
+    ["<|image_pad|>", "image"],
+    ["<|video_pad|>", "video"],
+  ]);
   readonly #config: Qwen25VLConfig;
   readonly #pictures: PreprocessorConfig;
   readonly #limits: PixelRange;
@@ -85,7 +90,7 @@ export class Qwen25VLVisuals implements VisualReader {
   }
 
   async #openVideo(part: VideoPart, options: OpenOptions): Promise<OpenedVisual> {
-    const { frameFactor, openVideoPart } = await import("./video-process.ts");
+    const { openVideoPart } = await import("./video-process.ts");
     const video = await openVideoPart(part, this.#pictures, options);
     return {
       size: this.#sizeOf(video, video.frames / frameFactor, video.decodedPixels),

@@ -91,12 +91,25 @@ export class Optimizer {
   readonly #partition: Partition;
   readonly #slices: readonly Slice[];
 
-  /** Takes the parameters as they are: leaves that ask for a gradient. */
-  constructor(trained: ReadonlyMap<string, Parameter>, settings: OptimizerSettings, world: World) {
+  /**
+   * Takes the parameters as they are: leaves that ask for a gradient.
+   *
+   * @param isInLayer which of them, by name, belong to a model's layers: their matrices are Muon's
+   */
+  constructor(
+    trained: ReadonlyMap<string, Parameter>,
+    settings: OptimizerSettings,
+    world: World,
+    isInLayer: (name: string) => boolean = () => false,
+  ) {
     this.#settings = settings;
     this.#world = world;
     this.#partition = new Partition(world);
-    this.#slices = noGrad(() => scope(() => [...trained].map(([name, parameter]) => this.#slice(name, parameter))));
+    const isMuons = (name: string, { shape }: Parameter): boolean =>
+      settings.type === "muon" && shape.length === 2 && isInLayer(name);
+    this.#slices = noGrad(() =>
+      scope(() => [...trained].map(([name, parameter]) => this.#slice(name, parameter, isMuons(name, parameter)))),
+    );
   }
 
   /** Bytes of master weights and moments that this process holds beside the weights. */
@@ -211,7 +224,7 @@ export class Optimizer {
     }
   }
 
-  #slice(name: string, parameter: Parameter): Slice {
+  #slice(name: string, parameter: Parameter, isMuons: boolean): Slice {
     const weight = detach(parameter.stored);
     const dtype = this.#settings.masterWeights === "float32" ? "float32" : weight.dtype;
     const part = this.#partition.part(weight);
@@ -222,7 +235,7 @@ export class Optimizer {
       parameter,
       master,
       expAvg: moment(),
-      expAvgSq: this.#settings.type === "muon" && isLayerMatrix(name, parameter.shape) ? undefined : moment(),
+      expAvgSq: isMuons ? undefined : moment(),
       updates: keep(zeros([], "float32", null, weight.device)),
       decays: this.#settings.decayNormsAndBiases || parameter.shape.length > 1,
       sum: undefined,
@@ -331,10 +344,6 @@ export class Optimizer {
     }
   }
 }
-
-/** Whether a weight is a matrix of one of the decoder's layers or the vision tower's blocks. */
-const isLayerMatrix = (name: string, shape: readonly number[]): boolean =>
-  shape.length === 2 && /\.(layers|blocks)\.\d+\./.test(name);
 
 /** Elements of matrices that are worked on together: small ones by the dozen, large ones by themselves. */
 const togetherElements = 2 ** 22;
