@@ -35,6 +35,7 @@ const other = {
   image_std: [1, 2, 3],
 };
 const otherRead = {
+  factor: 48,
   patchSize: 16,
   mergeSize: 3,
   temporalPatchSize: 4,
