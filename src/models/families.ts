@@ -8,11 +8,15 @@ import { VlRewardError } from "../errors.ts";
 import { readJson } from "../files/json.ts";
 import type { Family } from "./family.ts";
 import { qwen25VL } from "./qwen2_5_vl/family.ts";
+import { qwen3 } from "./qwen3/family.ts";
 
 /** -> the family of a folder whose config.json holds `config`. `file` is its path, for messages. */
 type FamilyReader = (folder: string, config: unknown, file: string) => Family;
 
-const families: ReadonlyMap<string, FamilyReader> = new Map([["qwen2_5_vl", qwen25VL]]);
+const families: ReadonlyMap<string, FamilyReader> = new Map([
+  ["qwen2_5_vl", qwen25VL],
+  ["qwen3", qwen3],
+]);
 
 const typed = z.object({ model_type: z.string() });
 

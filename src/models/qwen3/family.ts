@@ -1,0 +1,40 @@
+/** @file Qwen3 as a family: text alone, with a reward head that transformers calls `score`. */
+import { asObject, type JsonObject, without } from "../../files/json.ts";
+import type { ExportOptions, Family } from "../family.ts";
+import { Processor } from "../processor.ts";
+import { parseConfig } from "./config.ts";
+import { Qwen3, shapeOf } from "./model.ts";
+
+export function qwen3(folder: string, json: unknown, file: string): Family {
+  const config = parseConfig(json, file);
+  const name = "Qwen3";
+  return {
+    name,
+    modelType: "qwen3",
+    shape: shapeOf(config),
+    createBackbone: () => new Qwen3(config),
+    loadProcessor: () => Processor.load(folder, { name, maxPositions: config.maxPositions }),
+    parameterName: (stored) => stored,
+    pixelLimits: undefined,
+    headFile: "score",
+    exportedFiles: (options) => ({ "config.json": exportedConfig(json, options) }),
+  };
+}
+
+/** The base's config.json for Qwen3ForSequenceClassification with one label; what is not known here is kept. */
+function exportedConfig(base: unknown, { dtype, storesLanguageHead }: ExportOptions): JsonObject {
+  const top = asObject(base) ?? {};
+  const { text_config: text, ...rest } = top;
+  const config = without({ ...rest, ...asObject(text), model_type: "qwen3" }, "untrained", "dtype", "rope_parameters");
+  const rope = asObject(asObject(text)?.rope_parameters ?? top.rope_parameters);
+  return {
+    ...config,
+    ...(rope && { rope_theta: rope.rope_theta ?? config.rope_theta ?? 1e6, rope_scaling: null }),
+    architectures: ["Qwen3ForSequenceClassification"],
+    torch_dtype: dtype,
+    num_labels: 1,
+    id2label: { 0: "LABEL_0" },
+    label2id: { LABEL_0: 0 },
+    tie_word_embeddings: config.tie_word_embeddings ?? !storesLanguageHead,
+  };
+}
