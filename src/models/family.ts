@@ -13,9 +13,14 @@ export interface ExportOptions {
   readonly dtype: Dtype;
   /** Whether the base stores lm_head.weight: says if embeddings are tied where config.json does not. */
   readonly storesLanguageHead: boolean;
+  /** Where the reward head is stored. */
+  readonly head: HeadPlace;
   /** What training used for pictures; those of the base where it set none. */
   readonly limits: PixelLimits;
 }
+
+/** In a file of its own, as TRL and LLaMA-Factory have it, or as `score.weight` among the weights, as transformers' classes do. */
+export type HeadPlace = "value_head" | "score";
 
 /** A checkpoint folder, as its family reads it. */
 export interface Family {
@@ -32,8 +37,8 @@ export interface Family {
   parameterName(stored: string): string;
   /** Pixel limits of pictures that the checkpoint sets; undefined where it reads none. */
   readonly pixelLimits: Required<PixelLimits> | undefined;
-  /** Where the reward head is stored when a checkpoint of this family is written. */
-  readonly headFile: "value_head" | "score";
+  /** Where a checkpoint of this family has its reward head; a head that does not fit there is a file of its own. */
+  readonly headPlace: HeadPlace;
   /** The JSON files of an exported checkpoint that are not copied, by name. */
   exportedFiles(options: ExportOptions): Readonly<Record<string, JsonObject>>;
 }

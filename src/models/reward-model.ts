@@ -50,7 +50,7 @@ export class RewardModel extends Module {
     this.head = rewardHead({
       hidden: family.shape.decoder.hidden,
       width: this.headIsNew ? newWidth : tensors.get("head.0.weight")?.shape[0],
-      bias: this.headIsNew || tensors.has("head.bias"),
+      bias: this.headIsNew ? family.headPlace === "value_head" : tensors.has("head.bias"),
     });
   }
 

@@ -44,7 +44,7 @@ export function qwen25VL(folder: string, json: unknown, file: string): Family {
       const { minPixels, maxPixels } = loadPreprocessorConfig(folder);
       return { minPixels, maxPixels };
     },
-    headFile: "value_head",
+    headPlace: "value_head",
     exportedFiles: (options) => ({
       "config.json": exportedConfig(json, options),
       "preprocessor_config.json": exportedPreprocessor(folder, options.limits),

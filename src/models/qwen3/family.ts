@@ -16,13 +16,16 @@ export function qwen3(folder: string, json: unknown, file: string): Family {
     loadProcessor: () => Processor.load(folder, { name, maxPositions: config.maxPositions }),
     parameterName: (stored) => stored,
     pixelLimits: undefined,
-    headFile: "score",
+    headPlace: "score",
     exportedFiles: (options) => ({ "config.json": exportedConfig(json, options) }),
   };
 }
 
-/** The base's config.json for Qwen3ForSequenceClassification with one label; what is not known here is kept. */
-function exportedConfig(base: unknown, { dtype, storesLanguageHead }: ExportOptions): JsonObject {
+/**
+ * The base's config.json, flat as transformers 4 writes it; what is not known here is kept. A sequence classifier has its head in
+ * the weights: with a head elsewhere, transformers would draw one.
+ */
+function exportedConfig(base: unknown, { dtype, storesLanguageHead, head }: ExportOptions): JsonObject {
   const top = asObject(base) ?? {};
   const { text_config: text, ...rest } = top;
   const config = without({ ...rest, ...asObject(text), model_type: "qwen3" }, "untrained", "dtype", "rope_parameters");
@@ -30,11 +33,9 @@ function exportedConfig(base: unknown, { dtype, storesLanguageHead }: ExportOpti
   return {
     ...config,
     ...(rope && { rope_theta: rope.rope_theta ?? config.rope_theta ?? 1e6, rope_scaling: null }),
-    architectures: ["Qwen3ForSequenceClassification"],
+    architectures: [head === "score" ? "Qwen3ForSequenceClassification" : "Qwen3ForCausalLM"],
     torch_dtype: dtype,
-    num_labels: 1,
-    id2label: { 0: "LABEL_0" },
-    label2id: { LABEL_0: 0 },
+    ...(head === "score" && { num_labels: 1, id2label: { 0: "LABEL_0" }, label2id: { LABEL_0: 0 } }),
     tie_word_embeddings: config.tie_word_embeddings ?? !storesLanguageHead,
   };
 }

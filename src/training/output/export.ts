@@ -47,8 +47,11 @@ export async function exportCheckpoint({ base, target, trained, dtype, pixelLimi
   assertExportTarget(base, target);
   const languageHead = hasWeights(base) ? listTensors(base).get("lm_head.weight") : undefined;
   const family = familyOf(base);
-  const files = family.exportedFiles({ dtype, storesLanguageHead: languageHead !== undefined, limits: pixelLimits });
   const { backbone, head } = exportedTensors(base, trained);
+  const [score] = head.keys();
+  const place = family.headPlace === "score" && score === "head.weight" && head.size === 1 ? "score" : "value_head";
+  const storesLanguageHead = languageHead !== undefined;
+  const files = family.exportedFiles({ dtype, storesLanguageHead, head: place, limits: pixelLimits });
   // Where embeddings are tied, a stored copy of the former ones would be read in place of the trained ones.
   if (languageHead && files["config.json"]?.tie_word_embeddings !== true)
     backbone.push(storedSource("lm_head.weight", languageHead));
@@ -60,8 +63,9 @@ export async function exportCheckpoint({ base, target, trained, dtype, pixelLimi
     mkdirSync(stage, { recursive: true });
     for (const [name, json] of Object.entries(files)) write(name, json);
     await copyTextFiles(base, stage);
-    writeSafetensors(path.join(stage, "value_head.safetensors"), head);
-    writeModelFiles(stage, inFileOrder(backbone.map((source) => ({ ...source, dtype }))));
+    const inWeights = place === "score" ? [...head.values()].map((one) => ({ ...one, name: "score.weight" })) : [];
+    if (place === "value_head") writeSafetensors(path.join(stage, "value_head.safetensors"), headSources(head));
+    writeModelFiles(stage, inFileOrder([...backbone.map((source) => ({ ...source, dtype })), ...inWeights]));
     for (const name of readdirSync(stage)) sync(path.join(stage, name));
   } catch (error) {
     rmSync(stage, { recursive: true, force: true });
@@ -104,12 +108,18 @@ function exportedTensors(base: string, trained: Iterable<TensorSource>) {
     );
   }
   const backbone = [...sources.values()].filter(({ name }) => !name.startsWith("head."));
-  return { backbone, head: headSources(sources) };
+  return { backbone, head: headOf(sources) };
 }
 
 /** -> the backbone's parameters by name, as config.json has them */
 function parameterShapes(base: string): ReadonlyMap<string, { readonly shape: readonly number[] }> {
   return new Map(familyOf(base).createBackbone().namedParameters());
+}
+
+function headOf(sources: ReadonlyMap<string, TensorSource>): Map<string, TensorSource> {
+  const head = new Map([...sources].filter(([name]) => name.startsWith("head.")));
+  if (head.size > 0) return head;
+  throw new VlRewardError("checkpoint_mismatch", "Neither the base nor training has a reward head.");
 }
 
 /**
@@ -118,9 +128,7 @@ function parameterShapes(base: string): ReadonlyMap<string, { readonly shape: re
  * @param sources by the names of the model's parameters
  */
 export function headSources(sources: ReadonlyMap<string, TensorSource>): TensorSource[] {
-  const head = new Map([...sources].filter(([name]) => name.startsWith("head.")));
-  if (head.size === 0)
-    throw new VlRewardError("checkpoint_mismatch", "Neither the base nor training has a reward head.");
+  const head = headOf(sources);
   if (head.has("head.weight") && !head.has("head.bias")) {
     head.set("head.bias", { name: "head.bias", shape: [1], dtype: "float32", read: () => zeros([1], "float32") });
   }

@@ -8,27 +8,34 @@ import type { TrainedVision } from "./vision-features.ts";
 type ModelPart = Part | "head";
 const modelParts: readonly string[] = ["vision", "merger", "decoder", "head"] satisfies ModelPart[];
 
+/** The default of `train`, and what `init` wants. */
+const generalLists = [["merger", "decoder", "head"], modelParts];
+
 const partOf = (name: string, { parts }: Pick<Backbone, "parts">): ModelPart =>
   name.startsWith("head.") ? "head" : parts.partOf(name);
 
 /**
  * -> the parameters that `train` names, in the model's order. A pattern is a whole name or the beginning of one up to a dot,
- * with `*` for anything. Throws `config_invalid` for one that fits nothing.
+ * with `*` for anything. Throws `config_invalid` for one that fits nothing; a model for text need not have the vision parts of
+ * the default.
  *
  * @param lora whether low-rank updates stand in for the decoder's and the vision tower's own weights
  */
 export function trainedParameters(
   parameters: Iterable<readonly [string, Parameter]>,
-  backbone: Pick<Backbone, "parts">,
+  backbone: Pick<Backbone, "parts" | "vision">,
   train: readonly string[],
   lora: boolean,
 ): Map<string, Parameter> {
   const all = [...parameters];
   const chosen = new Set<string>();
+  // Lists that are written for every model name parts of a vision tower, which a model for text has not.
+  const isGeneral = generalLists.some((list) => list.every((part) => train.includes(part)));
   for (const entry of train) {
     const isPart = modelParts.includes(entry);
     const fits = isPart ? (name: string) => partOf(name, backbone) === entry : patternTest(entry);
     const names = all.map(([name]) => name).filter(fits);
+    if (names.length === 0 && isGeneral && isPart && !backbone.vision) continue;
     if (names.length === 0) {
       throw new VlRewardError(
         "config_invalid",
