@@ -30,6 +30,7 @@ export async function* inOrder<Item, Result>(
 ): AsyncGenerator<Result, void, undefined> {
   const stop = new AbortController();
   const ended = stop.signal;
+  setMaxListeners(0, ended); // one for each item under way is no leak
   const unlink = [options.signal, options.ended].map((signal) => signal && follow(signal, stop));
   ended.throwIfAborted();
   const items = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();

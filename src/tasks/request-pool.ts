@@ -43,6 +43,11 @@ export class RequestPool<Answer> {
     });
   }
 
+  /** Says more to the thread that is at a request; nothing once that is answered. */
+  tell(id: number, message: unknown): void {
+    this.#waiting.get(id)?.thread.worker.postMessage(message);
+  }
+
   resolve(id: number, answer: Answer): void {
     this.#take(id)?.resolve(answer);
   }

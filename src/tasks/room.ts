@@ -1,12 +1,14 @@
 /**
  * @file A bound in bytes on what is under way: whoever is to hold some asks first, and waits until there is room. The oldest of
  * all who hold or wait never waits, so that results can be taken in order and what is larger than the room gets through: at
- * most one holds more than the room has.
+ * most one holds more than the room has, beside what has been taken.
  */
 
 export interface Stay {
   /** What it holds turned out to be less. */
   shrink(bytes: number): void;
+  /** Its result is taken but not used yet: its bytes count still, but the next oldest waits for it no longer. */
+  giveWay(): void;
   /** Gives the room back, or takes the request back; once. */
   leave(): void;
 }
@@ -48,14 +50,19 @@ export class Room {
         guest.bytes = Math.min(less, guest.bytes);
         this.#admit();
       },
+      giveWay: () => this.#strike(guest),
       leave: () => {
-        const index = this.#guests.indexOf(guest);
-        if (index === -1) return;
-        this.#guests.splice(index, 1);
         if (guest.enter === undefined) this.#used -= guest.bytes;
-        this.#admit();
+        guest.bytes = 0;
+        this.#strike(guest);
       },
     };
+  }
+
+  #strike(guest: Guest): void {
+    const index = this.#guests.indexOf(guest);
+    if (index !== -1) this.#guests.splice(index, 1);
+    this.#admit();
   }
 
   /** Lets in, oldest first, as many as there is room for. */

@@ -22,6 +22,7 @@ const built = (name: string): Promise<unknown> => import(pathToFileURL(path.join
 const { evaluate } = (await built("training/evaluation.js")) as typeof import("./evaluation.ts");
 const { Session: BuiltSession } = (await built("training/session.js")) as typeof import("./session.ts");
 const { objectives } = (await built("training/objectives/registry.js")) as typeof import("./objectives/registry.ts");
+const { Room } = (await built("tasks/room.js")) as typeof import("../tasks/room.ts");
 const { VlRewardError } = (await built("errors.js")) as typeof import("../errors.ts");
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-evaluation-"));
@@ -88,6 +89,7 @@ beforeAll(async () => {
   options = {
     pass: session.pass,
     pool: session.pool,
+    room: new Room(session.mediaBytes),
     world,
     tokenBudget: 64,
     maxLength: 1000,

@@ -1,6 +1,7 @@
 /** @file The validation set, measured by all processes together: how many pairs are told apart, overall and by source. */
 
 import { VlRewardError } from "../errors.ts";
+import type { Room } from "../tasks/room.ts";
 import type { BatchEntry } from "./data/order.ts";
 import type { PreparePool } from "./data/prepare-pool.ts";
 import { type Item, inStreams, itemsOf, type PreparedRecord, preparedRecords } from "./data/prepared-records.ts";
@@ -16,6 +17,8 @@ type UsableRecord = Extract<PreparedRecord, { pairs: unknown }>;
 export interface EvaluationOptions {
   readonly pass: GroupedPass;
   readonly pool: PreparePool;
+  /** For pictures and videos of this evaluation's records. */
+  readonly room: Room;
   readonly world: World;
   readonly tokenBudget: number;
   readonly maxLength: number;
@@ -95,10 +98,10 @@ class Findings {
 /** Scores this process's records, until one cannot be used or it is asked to stop. */
 async function measure(
   mine: readonly Item[],
-  { pass, pool, maxLength, tokenBudget, usable, isStopping }: EvaluationOptions,
+  { pass, pool, room, maxLength, tokenBudget, usable, isStopping }: EvaluationOptions,
   found: (record: UsableRecord, rewards: readonly number[]) => void,
 ): Promise<{ stopped: boolean; error?: VlRewardError }> {
-  const records = preparedRecords(mine, { pool, maxLength, answers: "all" });
+  const records = preparedRecords(mine, { pool, room, maxLength, answers: "all" });
   try {
     for await (const stream of inStreams(records, mine.length, tokenBudget)) {
       if (isStopping()) return { stopped: true };

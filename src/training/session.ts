@@ -48,6 +48,9 @@ export interface SessionOptions {
 /** A tree of more tokens costs more in what its mask hides than it saves in calls of the kernel. */
 const treeTokens = 512;
 
+/** What all processes of one machine read ahead of pictures and videos; one that is larger is read alone. */
+const machineMediaBytes = 2 ** 28;
+
 export class Session {
   readonly dtype: ComputeDtype;
   readonly model: RewardModel;
@@ -60,6 +63,8 @@ export class Session {
   readonly vision: VisionFeatures | undefined;
   readonly pass: GroupedPass;
   readonly pool: PreparePool;
+  /** For pictures and videos of the records that one run reads ahead. */
+  readonly mediaBytes: number;
   /** What a person should know about the model. */
   readonly notices: readonly string[];
   /** Where an objective of some stage asks for it. */
@@ -115,6 +120,7 @@ export class Session {
       answerTokens,
     });
     const threads = Math.max(1, Math.min(4, Math.floor(availableParallelism() / 2 / world.localSize)));
+    this.mediaBytes = Math.floor(machineMediaBytes / world.localSize);
     this.pool = new PreparePool(modelFolder, pixelLimitsOf(config), media, { threads, pictureBytes: 2 ** 28 });
   }
 

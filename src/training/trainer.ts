@@ -5,6 +5,7 @@
 
 import { randomStream } from "../data/random.ts";
 import { VlRewardError } from "../errors.ts";
+import { Room } from "../tasks/room.ts";
 import type { Stage, TrainConfig } from "./config/config.ts";
 import {
   type Item,
@@ -115,9 +116,14 @@ export class Trainer {
 
   async #runStage(stage: RunStage, settings: Stage, first: number): Promise<"finished" | "stopped"> {
     const { config, data } = this.#options;
-    const { pool, optimizer, objectives } = this.#options.session;
+    const { pool, mediaBytes, optimizer, objectives } = this.#options.session;
     const { answers } = needsOf(objectives.weighed(settings.objective));
-    const records = preparedRecords(this.#items(stage, first), { pool, maxLength: this.#maxLength, answers });
+    const records = preparedRecords(this.#items(stage, first), {
+      pool,
+      room: new Room(mediaBytes),
+      maxLength: this.#maxLength,
+      answers,
+    });
     if (first === 0 && settings.optimizerState === "reset") optimizer.reset();
     try {
       for (let inStage = first; inStage < stage.plan.steps; inStage++) {
@@ -269,6 +275,7 @@ export class Trainer {
     const found = await evaluate(data.validation, {
       pass: session.pass,
       pool: session.pool,
+      room: new Room(session.mediaBytes), // training's own is full of what its next steps wait for
       world,
       tokenBudget: session.memory.tokenBudget,
       maxLength: this.#maxLength,

@@ -49,6 +49,11 @@ export function promptTokens({ prefix, branches }: GroupPrompt): number {
   return branches.reduce((sum, { ids }) => sum + ids.length, prefix.ids.length);
 }
 
+/** Of its pictures and videos, those that come again once. */
+export function promptBytes({ visuals }: GroupPrompt): number {
+  return [...new Set(visuals.map(({ pixels }) => pixels))].reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
 /** -> the key of the PromptWork that a group becomes part of */
 export function promptKey({ prefix, visuals }: GroupPrompt): string {
   return keyOf(stretchOf(prefix, visuals));

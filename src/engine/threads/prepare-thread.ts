@@ -13,7 +13,7 @@ import { toWire } from "../../tasks/wire-error.ts";
 import { traced } from "../../torch/index.ts";
 import { type Group, hasMedia } from "../group.ts";
 import { ByteCache } from "../pass/byte-cache.ts";
-import { promptKey, promptTokens } from "../pass/plan.ts";
+import { promptBytes, promptKey, promptTokens } from "../pass/plan.ts";
 import { DeviceLoad } from "./device-load.ts";
 import type { Ask, FromPrepare, PrepareTask, Prompt, ToPrepare } from "./messages.ts";
 import { traceThread } from "./trace-file.ts";
@@ -59,7 +59,7 @@ async function prepare(processor: Processor, id: number, group: Group, ask: Ask)
     const tokens = { prompt: prompt.prefix.ids.length, all: promptTokens(prompt) };
     const device = load.assign(promptKey(prompt), tokens);
     prompts[device]?.postMessage({ kind: "prompt", id, prompt, ask } satisfies Prompt, ownBuffers(prompt));
-    const [bytes, seconds] = [bytesOf(prompt), secondsOf(id)];
+    const [bytes, seconds] = [promptBytes(prompt), secondsOf(id)];
     tell({ kind: "prepared", id, bytes, hasMedia: hasMedia(group), seconds, pictures: pictures.stats });
   } catch (error) {
     tell({ kind: "failed", id, error: toWire(error), hasMedia: hasMedia(group), seconds: secondsOf(id) });
@@ -87,11 +87,6 @@ function forget(id: number): void {
   const stop = underWay.get(id);
   if (stop) stop.abort();
   else for (const port of prompts) port.postMessage({ kind: "forget", id } satisfies Prompt); // behind its prompt, on one of these ways
-}
-
-/** Of its pictures and videos, those that come again once. */
-function bytesOf({ visuals }: GroupPrompt): number {
-  return [...new Set(visuals.map(({ pixels }) => pixels))].reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
 /** The memory that goes to the compute thread without a copy: videos' pixels. Pictures' may be kept here. */

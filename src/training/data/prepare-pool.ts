@@ -1,21 +1,46 @@
 /**
  * @file Threads that read, decode, resize and tokenize beside the arithmetic: the engine's prepare threads, whose prompts
- * come back here.
+ * come back here. What their pictures and videos take is bounded by a room.
  */
 
 import { MessageChannel, Worker } from "node:worker_threads";
 import type { PixelLimits } from "../../conversation.ts";
 import type { Group } from "../../engine/group.ts";
+import { promptBytes } from "../../engine/pass/plan.ts";
 import { DeviceLoad } from "../../engine/threads/device-load.ts";
 import type { FromPrepare, PrepareTask, Prompt, ToPrepare } from "../../engine/threads/messages.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { MediaPolicy } from "../../media/policy.ts";
 import type { GroupPrompt } from "../../models/prompt.ts";
+import { unlessAborted } from "../../tasks/in-order.ts";
 import { RequestPool } from "../../tasks/request-pool.ts";
+import type { Room, Stay } from "../../tasks/room.ts";
 import { fromWire } from "../../tasks/wire-error.ts";
+
+/** Where a group's pictures and videos stay. */
+export interface Place {
+  /** Of one run whose results are taken in order: those of another would wait for what they do not take. */
+  readonly room: Room;
+  /** The group's place in that order. */
+  readonly order: number;
+  /** Aborts when nobody wants the group any more. */
+  readonly signal: AbortSignal;
+}
+
+/** A group, ready for the model. */
+export interface PreparedGroup {
+  readonly prompt: GroupPrompt;
+  /** Of its pictures and videos; who takes the group ends it. Undefined for text alone. */
+  readonly stay: Stay | undefined;
+}
+
+interface Request extends Place {
+  stay: Stay | undefined;
+}
 
 export class PreparePool {
   readonly #pool: RequestPool<GroupPrompt>;
+  readonly #requests = new Map<number, Request>();
 
   /** @param folder the checkpoint whose processor prepares */
   constructor(
@@ -43,7 +68,8 @@ export class PreparePool {
           if (message.kind === "prompt") pool.resolve(message.id, message.prompt);
         });
         worker.on("message", (message: FromPrepare) => {
-          if (message.kind === "failed") pool.reject(message.id, fromWire(message.error));
+          if (message.kind === "opened") this.#onOpened(message.id, message.bytes);
+          else if (message.kind === "failed") pool.reject(message.id, fromWire(message.error));
           else if (message.kind === "broken") pool.fail(fromWire(message.error));
         });
         return worker;
@@ -57,12 +83,41 @@ export class PreparePool {
     );
   }
 
-  /** -> the group, ready for the model. Rejects with the codes of a record that cannot be prepared. */
-  prepare(group: Group): Promise<GroupPrompt> {
-    return this.#pool.ask((id) => ({ kind: "prepare", id, group, ask: { read: [] } }) satisfies ToPrepare);
+  /**
+   * Rejects with the codes of a record that cannot be prepared, and with the signal's reason when that aborts; its room is given
+   * back then.
+   */
+  async prepare(group: Group, place: Place): Promise<PreparedGroup> {
+    const { signal } = place;
+    signal.throwIfAborted();
+    const request: Request = { ...place, stay: undefined };
+    let own = -1;
+    const prompt = this.#pool.ask((id) => {
+      own = id;
+      this.#requests.set(id, request);
+      return { kind: "prepare", id, group, ask: { read: [] } } satisfies ToPrepare;
+    });
+    try {
+      const prepared = await unlessAborted(prompt, signal);
+      request.stay?.shrink(promptBytes(prepared));
+      return { prompt: prepared, stay: request.stay };
+    } catch (error) {
+      if (signal.aborted) this.#pool.tell(own, { kind: "forget", id: own } satisfies ToPrepare);
+      request.stay?.leave();
+      throw error;
+    } finally {
+      this.#requests.delete(own);
+    }
   }
 
   close(): Promise<void> {
     return this.#pool.close();
+  }
+
+  #onOpened(id: number, bytes: number): void {
+    const request = this.#requests.get(id);
+    if (!request) return; // nobody wants it any more
+    const { room, order } = request;
+    request.stay = room.ask(order, bytes, () => this.#pool.tell(id, { kind: "room", id } satisfies ToPrepare));
   }
 }

@@ -3,9 +3,10 @@
 import { promptTokens } from "../../engine/pass/plan.ts";
 import { VlRewardError } from "../../errors.ts";
 import { inOrder } from "../../tasks/in-order.ts";
+import type { Room, Stay } from "../../tasks/room.ts";
 import type { PreparedPairs } from "../step/grouped-pass.ts";
 import type { BatchEntry } from "./order.ts";
-import type { PreparePool } from "./prepare-pool.ts";
+import type { Place, PreparePool } from "./prepare-pool.ts";
 import type { RecordSource } from "./record-source.ts";
 
 /** Pairs of a record. */
@@ -16,7 +17,13 @@ export interface Item {
 
 /** A record, ready for the model, or why it cannot be used; or one that has none of the pairs that were asked for. */
 export type PreparedRecord =
-  | { readonly item: Item; readonly pairs: PreparedPairs; readonly source: string | undefined }
+  | {
+      readonly item: Item;
+      readonly pairs: PreparedPairs;
+      readonly source: string | undefined;
+      /** Of its pictures and videos in the room. */
+      readonly stay: Stay | undefined;
+    }
   | { readonly item: Item; readonly empty: true }
   | { readonly item: Item; readonly error: VlRewardError };
 
@@ -25,6 +32,8 @@ const recordsAhead = 32;
 
 export interface PrepareOptions {
   readonly pool: PreparePool;
+  /** For pictures and videos of what is prepared ahead, and of nothing else. */
+  readonly room: Room;
   /** Tokens of a conversation; the check before training did not see what lies behind addresses. */
   readonly maxLength: number;
   /** Whether rejected answers are needed, too. */
@@ -33,35 +42,50 @@ export interface PrepareOptions {
 
 /** Prepares items on the pool's threads, in order. Leaving the loop stops it. */
 export function preparedRecords(items: Iterable<Item>, options: PrepareOptions): AsyncGenerator<PreparedRecord, void> {
-  return inOrder(items, (item) => prepare(item, options), {
+  const { room } = options;
+  let order = 0; // of the items: a record that is read late is older for all that
+  return inOrder(items, (item, signal) => prepare(item, options, { room, order: order++, signal }), {
     ahead: recordsAhead,
-    weight: () => 0,
+    weight: () => 0, // what weighs is pixels, and the room bounds those once their sizes are known
     maxWeight: 0,
-    signal: new AbortController().signal,
   });
 }
 
-/** Takes `count` records and gives them out as many at a time as one stream holds. */
+/**
+ * Takes `count` records and gives them out as many at a time as one stream holds. Their room is given back when the next stream
+ * is asked for: no record may be used longer.
+ */
 export async function* inStreams(
   records: AsyncGenerator<PreparedRecord, void>,
   count: number,
   tokenBudget: number,
 ): AsyncGenerator<PreparedRecord[], void> {
-  let stream: PreparedRecord[] = [];
+  const held: PreparedRecord[] = []; // taken, and their room not given back
   let filled = 0;
-  for (let taken = 0; taken < count; taken++) {
-    const { value: record, done } = await records.next();
-    if (done) break;
-    const tokens = "pairs" in record ? promptTokens(record.pairs.prompt) : 0;
-    if (stream.length > 0 && filled + tokens > tokenBudget) {
-      yield stream;
-      stream = [];
-      filled = 0;
+  try {
+    for (let taken = 0; taken < count; taken++) {
+      const { value: record, done } = await records.next();
+      if (done) break;
+      const tokens = "pairs" in record ? promptTokens(record.pairs.prompt) : 0;
+      stayOf(record)?.giveWay(); // the stream may need the next one, too
+      held.push(record);
+      if (held.length > 1 && filled + tokens > tokenBudget) {
+        yield held.slice(0, -1);
+        leave(held.splice(0, held.length - 1));
+        filled = 0;
+      }
+      filled += tokens;
     }
-    stream.push(record);
-    filled += tokens;
+    if (held.length > 0) yield [...held];
+  } finally {
+    leave(held);
   }
-  if (stream.length > 0) yield stream;
+}
+
+const stayOf = (record: PreparedRecord): Stay | undefined => ("pairs" in record ? record.stay : undefined);
+
+function leave(records: readonly PreparedRecord[]): void {
+  for (const record of records) stayOf(record)?.leave();
 }
 
 /** Where a record stands, for people. */
@@ -75,7 +99,11 @@ export const itemsOf = (batch: readonly BatchEntry[], sources: readonly RecordSo
   });
 
 /** A preference that has been read but holds something that cannot be used is no reason to stop the others. */
-async function prepare(item: Item, { pool, maxLength, answers }: PrepareOptions): Promise<PreparedRecord> {
+async function prepare(
+  item: Item,
+  { pool, maxLength, answers }: PrepareOptions,
+  place: Place,
+): Promise<PreparedRecord> {
   const { preference, baseFolder } = await item.source.read(item.entry.record);
   const pairs = item.entry.pairs.map((index) => preference.pairs[index]).filter((pair) => pair !== undefined);
   if (pairs.length === 0) return { item, empty: true };
@@ -83,9 +111,10 @@ async function prepare(item: Item, { pool, maxLength, answers }: PrepareOptions)
   const used = [...new Set(answers === "chosen" ? chosen : pairs.flatMap((pair) => [pair.chosen, pair.rejected]))];
   const branches = used.map((index) => preference.answers[index]).filter((answer) => answer !== undefined);
   try {
-    const prompt = await pool.prepare({ prefix: preference.prefix, branches, baseFolder });
+    const { prompt, stay } = await pool.prepare({ prefix: preference.prefix, branches, baseFolder }, place);
     const longest = Math.max(...prompt.branches.map(({ ids }) => prompt.prefix.ids.length + ids.length));
     if (longest > maxLength) {
+      stay?.leave();
       throw new VlRewardError("sequence_too_long", `it has ${longest} tokens, at most ${maxLength} are trained on`);
     }
     const branchOf = (answer: number): number => used.indexOf(answer);
@@ -103,7 +132,7 @@ async function prepare(item: Item, { pool, maxLength, answers }: PrepareOptions)
     }));
     const { referenceLogProbs: known } = preference;
     const referenceLogProbs = known && used.map((index) => known[index] ?? Number.NaN);
-    return { item, pairs: { prompt, pairs: inBranches, right, referenceLogProbs }, source: preference.source };
+    return { item, pairs: { prompt, pairs: inBranches, right, referenceLogProbs }, source: preference.source, stay };
   } catch (error) {
     if (error instanceof VlRewardError && error.code !== "internal_error") return { item, error };
     throw error;
