@@ -22,6 +22,15 @@ export interface ExportOptions {
 /** In a file of its own, as TRL and LLaMA-Factory have it, or as `score.weight` among the weights, as transformers' classes do. */
 export type HeadPlace = "value_head" | "score";
 
+/** What an example of use depends on. */
+export interface ExampleOptions {
+  readonly dtype: "float32" | "bfloat16";
+  readonly head: HeadPlace;
+  readonly headLayers: 1 | 2;
+  /** Of pictures; 0 and 0 where none are read. */
+  readonly limits: Required<PixelLimits>;
+}
+
 /** A checkpoint folder, as its family reads it. */
 export interface Family {
   /** What people call it. */
@@ -39,6 +48,8 @@ export interface Family {
   readonly pixelLimits: Required<PixelLimits> | undefined;
   /** Where a checkpoint of this family has its reward head; a head that does not fit there is a file of its own. */
   readonly headPlace: HeadPlace;
+  /** A program in Python that scores with an exported checkpoint by transformers. */
+  pythonExample(options: ExampleOptions): string;
   /** The JSON files of an exported checkpoint that are not copied, by name. */
   exportedFiles(options: ExportOptions): Readonly<Record<string, JsonObject>>;
 }

@@ -4,6 +4,7 @@ import path from "node:path";
 import type { StoredTensor } from "../checkpoint/checkpoint.ts";
 import { storedSource } from "../checkpoint/save.ts";
 import { writeTextDurably } from "../files/durable-file.ts";
+import type { HeadPlace } from "../models/family.ts";
 import { short } from "../report/numbers.ts";
 import { libtorchVersion, threadCount } from "../torch/index.ts";
 import { type TrainConfig, trainConfigText } from "./config/config.ts";
@@ -28,14 +29,14 @@ export async function finishRun(context: RunStateContext, modelFolder: string, s
   if (config.lora) {
     writeAdapter({ folder: path.join(config.output, "adapter"), base: config.model, options: config.lora, trained });
   }
-  await exportCheckpoint({
+  const head = await exportCheckpoint({
     base: modelFolder,
     target: config.output,
     trained: withMergedUpdates(session.model.backbone, trained),
     dtype: config.saveDtype ?? session.dtype,
     pixelLimits: pixelLimitsOf(config),
   });
-  writeTextDurably(path.join(config.output, "README.md"), cardOf(context));
+  writeTextDurably(path.join(config.output, "README.md"), cardOf(context, head));
 }
 
 /** Writes report.html with what has been measured so far. `outcome` is a sentence. Throws `output_unwritable`. */
@@ -55,14 +56,17 @@ export function writeReport(context: RunStateContext, outcome: string): void {
   writeTextDurably(path.join(config.output, "report.html"), page);
 }
 
-function cardOf(context: RunStateContext): string {
+function cardOf(context: RunStateContext, head: HeadPlace): string {
   const { config, session, data } = context;
   const { type, momentum, betas, eps, weightDecay, maxGradNorm } = config.optimizer;
   const steps = readSteps(config.output);
   const totalOf = (key: "pairs" | "tokens" | "seconds"): number => steps.reduce((sum, step) => sum + step[key], 0);
   const { objectives } = session;
   const weighed = config.stages.flatMap(({ objective }) => objectives.weighed(objective));
-  const limits = { ...session.model.family.pixelLimits, ...pixelLimitsOf(config) };
+  const { family } = session.model;
+  const pixelLimits = family.pixelLimits && { ...family.pixelLimits, ...pixelLimitsOf(config) };
+  const headLayers = [...session.model.head.namedParameters()].length > 2 ? 2 : 1;
+  const limits = pixelLimits ?? { minPixels: 0, maxPixels: 0 };
   return modelCard({
     name: path.basename(config.output),
     base: {
@@ -74,7 +78,8 @@ function cardOf(context: RunStateContext): string {
     drawn: config.init !== undefined,
     trained: config.train,
     adapter: config.lora && { rank: config.lora.rank, alpha: config.lora.alpha },
-    headLayers: [...session.model.head.namedParameters()].length > 2 ? 2 : 1,
+    modelType: family.modelType,
+    pythonExample: family.pythonExample({ dtype: session.dtype, head, headLayers, limits }),
     dtype: session.dtype,
     saveDtype: config.saveDtype ?? session.dtype,
     seed: config.seed,
@@ -99,7 +104,7 @@ function cardOf(context: RunStateContext): string {
     data: dataFiles(config, data),
     totals: { pairs: totalOf("pairs"), tokens: totalOf("tokens"), seconds: totalOf("seconds") },
     evaluations: readEvaluations(config.output),
-    pixelLimits: { minPixels: limits.minPixels ?? 0, maxPixels: limits.maxPixels ?? 0 },
+    pixelLimits,
     versions: environmentOf(context),
   });
 }

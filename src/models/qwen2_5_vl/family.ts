@@ -6,6 +6,7 @@ import { parseConfig } from "./config.ts";
 import { exportedConfig, exportedPreprocessor } from "./export.ts";
 import { publishedName, Qwen25VL, shapeOf } from "./model.ts";
 import { loadPreprocessorConfig } from "./preprocessor-config.ts";
+import { pythonExample } from "./python-example.ts";
 import { frameFactor } from "./smart-resize.ts";
 import { Qwen25VLVisuals } from "./visuals.ts";
 
@@ -45,6 +46,7 @@ export function qwen25VL(folder: string, json: unknown, file: string): Family {
       return { minPixels, maxPixels };
     },
     headPlace: "value_head",
+    pythonExample,
     exportedFiles: (options) => ({
       "config.json": exportedConfig(json, options),
       "preprocessor_config.json": exportedPreprocessor(folder, options.limits),

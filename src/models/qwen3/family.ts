@@ -4,6 +4,7 @@ import type { ExportOptions, Family } from "../family.ts";
 import { Processor } from "../processor.ts";
 import { parseConfig } from "./config.ts";
 import { Qwen3, shapeOf } from "./model.ts";
+import { pythonExample } from "./python-example.ts";
 
 export function qwen3(folder: string, json: unknown, file: string): Family {
   const config = parseConfig(json, file);
@@ -17,6 +18,7 @@ export function qwen3(folder: string, json: unknown, file: string): Family {
     parameterName: (stored) => stored,
     pixelLimits: undefined,
     headPlace: "score",
+    pythonExample,
     exportedFiles: (options) => ({ "config.json": exportedConfig(json, options) }),
   };
 }

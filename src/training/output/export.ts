@@ -18,6 +18,7 @@ import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import { incomplete, sync, unwritable, writing } from "../../files/durable-file.ts";
 import { familyOf } from "../../models/families.ts";
+import type { HeadPlace } from "../../models/family.ts";
 import { hasWeights } from "../../models/initial-weights.ts";
 import { rewardTensors } from "../../models/reward-model.ts";
 import { type Dtype, zeros } from "../../torch/index.ts";
@@ -40,10 +41,10 @@ export interface ExportTask {
 }
 
 /**
- * Throws `output_unwritable`; `checkpoint_mismatch` for a trained tensor that the base has not, or one that is missing where
+ * -> where the head is stored. Throws `output_unwritable`; `checkpoint_mismatch` for a trained tensor that the base has not, or one that is missing where
  * the base has no weights; what reading the base throws. Where that happens before the files are exchanged, the former content of `target` stands.
  */
-export async function exportCheckpoint({ base, target, trained, dtype, pixelLimits }: ExportTask): Promise<void> {
+export async function exportCheckpoint({ base, target, trained, dtype, pixelLimits }: ExportTask): Promise<HeadPlace> {
   assertExportTarget(base, target);
   const languageHead = hasWeights(base) ? listTensors(base).get("lm_head.weight") : undefined;
   const family = familyOf(base);
@@ -72,6 +73,7 @@ export async function exportCheckpoint({ base, target, trained, dtype, pixelLimi
     throw unwritable(target, error);
   }
   writing(target, () => exchange(stage, target));
+  return place;
 }
 
 /** Throws `usage` where the export would overwrite what it is made from: to be asked before training, too. */

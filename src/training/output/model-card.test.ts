@@ -20,7 +20,8 @@ const card: ModelCard = {
   drawn: false,
   trained: ["merger", "decoder", "head"],
   adapter: undefined,
-  headLayers: 1,
+  modelType: "qwen2_5_vl",
+  pythonExample: "print(1)",
   dtype: "bfloat16",
   saveDtype: "bfloat16",
   seed: 7,
@@ -124,18 +125,14 @@ describe("the model card", () => {
     expect(adapted).toContain("- Trained: `merger`, `decoder`, `head`, through LoRA of rank 16, alpha 32, merged\n");
   });
 
-  it("shows how to score in Python as it was trained: this precision, these pixels", () => {
-    const text = modelCard(card);
-    expect(text).toContain("torch_dtype=torch.bfloat16)");
-    expect(text).toContain('"min_pixels": 3136, "max_pixels": 12845056}');
+  it("shows how to score in Python", () => {
+    expect(modelCard(card)).toContain("```python\nprint(1)\n```");
   });
 
-  it("shows how to score in Python with the head that it has", () => {
-    expect(modelCard(card)).toContain('head["weight"][0] @ hidden + head["bias"][0]');
-    const text = modelCard({ ...card, headLayers: 2 });
-    expect(text).toContain('silu(head["0.weight"] @ hidden + head["0.bias"])');
-    expect(text).toContain('head["2.weight"][0] @ ');
-    expect(text).toContain('+ head["2.bias"][0]');
+  it("of a model for text says nothing of pictures", () => {
+    const text = modelCard({ ...card, modelType: "qwen3", pixelLimits: undefined });
+    expect(headerOf(text)).toMatchObject({ tags: ["reward-model", "preference", "qwen3"] });
+    expect(text).not.toContain("Pixels of a picture");
   });
 
   it("knows nothing of the machine that it was made on", () => {

@@ -14,7 +14,8 @@ export interface ModelCard {
   readonly drawn: boolean; // all weights were, so that nothing of the base but its configuration is left
   readonly trained: readonly string[]; // parts or name patterns, as in the configuration
   readonly adapter: { readonly rank: number; readonly alpha: number } | undefined; // LoRA, merged into the weights
-  readonly headLayers: 1 | 2; // of the reward head
+  readonly modelType: string; // as config.json has it
+  readonly pythonExample: string; // of use
   readonly dtype: "float32" | "bfloat16"; // computed in
   readonly saveDtype: "float32" | "bfloat16"; // of the weights here
   readonly seed: number;
@@ -24,7 +25,7 @@ export interface ModelCard {
   readonly data: readonly DataFile[];
   readonly totals: { readonly pairs: number; readonly tokens: number; readonly seconds: number };
   readonly evaluations: readonly Evaluation[];
-  readonly pixelLimits: { readonly minPixels: number; readonly maxPixels: number };
+  readonly pixelLimits: { readonly minPixels: number; readonly maxPixels: number } | undefined; // none: text alone
   readonly versions: ReadonlyMap<string, string>; // what -> version: vl-reward, torch, Node.js
 }
 
@@ -69,7 +70,7 @@ base model and of the data bind you.
 transformers 4.51.3 and qwen_vl_utils 0.0.11; the head is stored as TRL's value head stores it:
 
 \`\`\`python
-${pythonExample(card)}
+${card.pythonExample}
 \`\`\`
 
 ## Validation
@@ -96,7 +97,14 @@ ${list([
   ...[...card.losses].map(([name, formula]) => [`Loss ${code(name)}`, plain(formula)] as const),
   ["Optimizer", plain(card.optimizer)],
   ["Precision", `computed in ${card.dtype}, saved in ${card.saveDtype}`],
-  ["Pixels of a picture", `${grouped(card.pixelLimits.minPixels)} to ${grouped(card.pixelLimits.maxPixels)}`],
+  ...(card.pixelLimits
+    ? [
+        [
+          "Pixels of a picture",
+          `${grouped(card.pixelLimits.minPixels)} to ${grouped(card.pixelLimits.maxPixels)}`,
+        ] as const,
+      ]
+    : []),
   ["Seed", String(card.seed)],
   [
     "Trained on",
@@ -107,12 +115,13 @@ ${list([
 `;
 }
 
-function header({ base }: ModelCard): string {
+function header(card: ModelCard): string {
+  const { base } = card;
   const known = {
     library_name: "vl-reward",
     ...(base.onHub && { base_model: base.name.replace(/@.*/, ""), base_model_relation: "finetune" }),
     ...(base.onHub && base.commit !== null && { base_model_revision: base.commit }),
-    tags: ["reward-model", "preference", "multimodal", "qwen2_5_vl"],
+    tags: ["reward-model", "preference", ...(card.pixelLimits ? ["multimodal"] : []), card.modelType],
     metrics: ["accuracy"],
   };
   return `---\n${stringify(known)}# license: yours to choose\n---\n`;
@@ -150,37 +159,6 @@ function stageRow(stage: StageOfCard): string[] {
   const { name, steps, epochs, batchSize, learningRate, schedule, warmupRatio, loss } = stage;
   const length = `${epochs === undefined ? "" : `${short(epochs)} epoch${epochs === 1 ? "" : "s"}, `}${grouped(steps)} steps`;
   return [plain(name), length, grouped(batchSize), short(learningRate), schedule, percent(warmupRatio), plain(loss)];
-}
-
-/** Reads the score at the last token, the newline that ends the answer's turn, as training did. */
-function pythonExample({ headLayers, dtype, pixelLimits: { minPixels, maxPixels } }: ModelCard): string {
-  const states = headLayers === 1 ? "hidden" : 'torch.nn.functional.silu(head["0.weight"] @ hidden + head["0.bias"])';
-  const last = headLayers === 1 ? "" : "2.";
-  return `import torch
-from qwen_vl_utils import process_vision_info
-from safetensors.torch import load_file
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
-
-folder = "."
-model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, torch_dtype=torch.${dtype}).eval()
-processor = AutoProcessor.from_pretrained(folder)
-head = {name.removeprefix("v_head.summary."): x.float() for name, x in load_file(f"{folder}/value_head.safetensors").items()}
-
-def score(messages):
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
-    images, videos, options = process_vision_info(messages, return_video_kwargs=True)
-    inputs = processor(text=[text], images=images, videos=videos, return_tensors="pt", **(options if videos else {}))
-    with torch.no_grad():
-        hidden = model(**inputs.to(model.device), output_hidden_states=True).hidden_states[-1][0, -1].float().cpu()
-    return (head["${last}weight"][0] @ ${states} + head["${last}bias"][0]).item()
-
-print(score([
-    {"role": "user", "content": [
-        {"type": "image", "image": "picture.png", "min_pixels": ${minPixels}, "max_pixels": ${maxPixels}},
-        {"type": "text", "text": "What is this?"},
-    ]},
-    {"role": "assistant", "content": "A cat."},
-]))`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
