@@ -43,7 +43,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-const run = (base: string, more: Partial<ExportTask> = {}): Promise<void> =>
+const run = (base: string, more: Partial<ExportTask> = {}): Promise<unknown> =>
   exportCheckpoint({ base, target, trained: [], dtype: "bfloat16", pixelLimits: {}, ...more });
 
 const json = (file: string): Record<string, unknown> => JSON.parse(readFileSync(file, "utf8")) as never;
