@@ -1,11 +1,15 @@
 import { expect, test } from "vitest";
-import { Room } from "./room.ts";
+import { Room, type Stay } from "./room.ts";
 
 /** Who has entered, in order. */
 function guests(capacity: number) {
   const room = new Room(capacity);
   const entered: number[] = [];
-  const ask = (order: number, bytes: number) => room.ask(order, bytes, () => void entered.push(order));
+  const ask = (order: number, bytes: number) => {
+    const stay = room.book(order);
+    stay.ask(bytes, () => void entered.push(order));
+    return stay;
+  };
   return { room, entered, ask };
 }
 
@@ -83,7 +87,8 @@ test.each([1, 2, 3])(
     for (let order = 0; order < 2000; order++) {
       const bytes = 1 + random(60);
       largest = Math.max(largest, bytes);
-      const stay = room.ask(order, bytes, () => inside.set(order, { bytes, leave: () => stay.leave() }));
+      const stay = room.book(order);
+      stay.ask(bytes, () => inside.set(order, { bytes, leave: () => stay.leave() }));
       const sum = [...inside.values()].reduce((total, guest) => total + guest.bytes, 0);
       expect(room.use.bytes).toBe(sum);
       expect(sum).toBeLessThanOrEqual(100 + largest);
@@ -102,3 +107,64 @@ test.each([1, 2, 3])(
     expect(room.use.bytes).toBe(0);
   },
 );
+
+test("who has booked before keeps the first place without having asked; nobody else enters a room that is full", () => {
+  const { entered, room, ask } = guests(100);
+  const first = room.book(0);
+  ask(1, 100);
+  ask(2, 80);
+  expect(entered).toEqual([1]);
+  first.ask(80, () => void entered.push(0));
+  expect(entered).toEqual([1, 0]);
+  first.leave();
+  expect(entered).toEqual([1, 0]);
+  expect(room.use).toEqual({ bytes: 100, peak: 180 });
+});
+
+test("an empty room takes what is larger, though others come before it that have not asked", () => {
+  const { entered, room, ask } = guests(100);
+  room.book(0);
+  ask(1, 300);
+  expect(entered).toEqual([1]);
+});
+
+test("who has given way holds its bytes still, and the next comes first", () => {
+  const { entered, room, ask } = guests(100);
+  const first = ask(0, 90);
+  ask(1, 90);
+  ask(2, 5);
+  expect(entered).toEqual([0]);
+  first.giveWay();
+  expect(entered).toEqual([0, 1]);
+  expect(room.use.bytes).toBe(180);
+  first.leave();
+  expect(entered).toEqual([0, 1, 2]);
+  first.shrink(10);
+  expect(room.use.bytes).toBe(95);
+});
+
+test.each([1, 2, 3])("taken in order, everything gets through in whatever order it asks (%i)", (seed) => {
+  let state = seed;
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  const room = new Room(100);
+  const sizes = Array.from({ length: 500 }, () => 1 + random(150));
+  const entered = new Set<number>();
+  const stays: Stay[] = [];
+  const silent: number[] = [];
+  for (let taken = 0; taken < sizes.length; taken++) {
+    while (stays.length < Math.min(taken + 16, sizes.length)) {
+      silent.push(stays.length);
+      stays.push(room.book(stays.length));
+    }
+    while (!entered.has(taken)) {
+      const [order = -1] = silent.splice(random(silent.length), 1);
+      stays[order]?.ask(sizes[order] ?? 0, () => entered.add(order));
+    }
+    stays[taken]?.leave();
+  }
+  expect(room.use.bytes).toBe(0);
+  expect(room.use.peak).toBeLessThanOrEqual(2 * Math.max(...sizes));
+});

@@ -1,28 +1,35 @@
 /**
- * @file A bound in bytes on what is under way: whoever is to hold some asks first, and waits until there is room. The oldest of
- * all who hold or wait never waits, so that results can be taken in order and what is larger than the room gets through: at
- * most one holds more than the room has, beside what has been taken.
+ * @file A bound in bytes on what is under way: whoever is to hold some takes a place in line, asks once it knows how many, and
+ * waits until there is room. The first in line never waits, so that results can be taken in order, and nobody waits for an
+ * empty room: what is larger than the room gets through. So what is held is what fits or one that is larger, and beside it at
+ * most the first in line.
  */
 
 export interface Stay {
+  /**
+   * Once.
+   *
+   * @param enter called when there is room: perhaps at once
+   */
+  ask(bytes: number, enter: () => void): void;
   /** What it holds turned out to be less. */
   shrink(bytes: number): void;
-  /** Its result is taken but not used yet: its bytes count still, but the next oldest waits for it no longer. */
+  /** Its result is taken but not used yet: its bytes count still, but it is no longer in line before the others. */
   giveWay(): void;
-  /** Gives the room back, or takes the request back; once. */
+  /** Gives the room back, or takes the request back. */
   leave(): void;
 }
 
 interface Guest {
   readonly order: number;
   bytes: number;
-  /** Waits for this to be called; undefined once inside. */
+  /** Waits for this to be called; undefined before it has asked, and once inside. */
   enter: (() => void) | undefined;
 }
 
 export class Room {
   readonly capacity: number; // bytes
-  readonly #guests: Guest[] = []; // oldest first
+  readonly #line: Guest[] = []; // in order
   #used = 0;
   #peak = 0;
 
@@ -35,19 +42,21 @@ export class Room {
     return { bytes: this.#used, peak: this.#peak };
   }
 
-  /**
-   * @param order which guests are older: those with a smaller number
-   * @param enter called once, when there is room: perhaps at once
-   */
-  ask(order: number, bytes: number, enter: () => void): Stay {
-    const guest: Guest = { order, bytes, enter };
-    const place = this.#guests.findLastIndex((other) => other.order < order) + 1;
-    this.#guests.splice(place, 0, guest);
-    this.#admit();
+  /** @param order its place in line: behind those with a smaller number, whenever they ask */
+  book(order: number): Stay {
+    const guest: Guest = { order, bytes: 0, enter: undefined };
+    const place = this.#line.findLastIndex((other) => other.order < order) + 1;
+    this.#line.splice(place, 0, guest);
     return {
-      shrink: (less) => {
-        if (guest.enter === undefined) this.#used -= guest.bytes - Math.min(less, guest.bytes);
-        guest.bytes = Math.min(less, guest.bytes);
+      ask: (bytes, enter) => {
+        guest.bytes = bytes;
+        guest.enter = enter;
+        this.#admit();
+      },
+      shrink: (bytes) => {
+        const less = Math.min(bytes, guest.bytes);
+        if (guest.enter === undefined) this.#used -= guest.bytes - less;
+        guest.bytes = less;
         this.#admit();
       },
       giveWay: () => this.#strike(guest),
@@ -60,17 +69,18 @@ export class Room {
   }
 
   #strike(guest: Guest): void {
-    const index = this.#guests.indexOf(guest);
-    if (index !== -1) this.#guests.splice(index, 1);
+    const index = this.#line.indexOf(guest);
+    if (index !== -1) this.#line.splice(index, 1);
     this.#admit();
   }
 
-  /** Lets in, oldest first, as many as there is room for. */
+  /** Lets in, in order, as many as there is room for. */
   #admit(): void {
-    for (const [index, guest] of this.#guests.entries()) {
-      if (guest.enter === undefined) continue;
-      if (index > 0 && this.#used + guest.bytes > this.capacity) return;
+    for (const guest of [...this.#line]) {
       const { enter } = guest;
+      if (enter === undefined) continue;
+      const fits = this.#used === 0 || this.#used + guest.bytes <= this.capacity;
+      if (!fits && guest !== this.#line[0]) return;
       guest.enter = undefined;
       this.#used += guest.bytes;
       this.#peak = Math.max(this.#peak, this.#used);

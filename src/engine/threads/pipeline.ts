@@ -66,8 +66,8 @@ interface WaitingJob extends Job {
 /** One that a thread has: from its preparation to its answer. The group itself is not kept here. */
 interface JobUnderWay extends Job {
   readonly thread: PrepareThread;
-  /** The room that its pictures and videos take, once their sizes are known. */
-  stay?: Stay;
+  /** The room that its pictures and videos take; undefined for text. */
+  readonly stay: Stay | undefined;
 }
 
 interface PrepareThread {
@@ -257,9 +257,7 @@ export class Pipeline {
   #onPrepared(thread: PrepareThread, message: Extract<FromPrepare, { readonly id: number }>): void {
     const job = this.#underWay.get(message.id); // a fast compute thread has answered already, or the pipeline is closed
     if (message.kind === "opened") {
-      const stay = this.#room.ask(message.id, message.bytes, () => post(thread, { kind: "room", id: message.id }));
-      if (job) job.stay = stay;
-      else stay.leave();
+      job?.stay?.ask(message.bytes, () => post(thread, { kind: "room", id: message.id }));
       return;
     }
     this.#mediaSeconds += message.seconds;
@@ -327,7 +325,8 @@ export class Pipeline {
         continue;
       }
       for (const other of this.#waiting) other.passedOver++;
-      this.#underWay.set(id, { id, priority, resolve, reject, thread });
+      const stay = job.hasMedia ? this.#room.book(id) : undefined;
+      this.#underWay.set(id, { id, priority, resolve, reject, thread, stay });
       if (job.hasMedia) thread.preparing++;
     }
   }

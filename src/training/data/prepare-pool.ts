@@ -1,6 +1,6 @@
 /**
  * @file Threads that read, decode, resize and tokenize beside the arithmetic: the engine's prepare threads, whose prompts
- * come back here. What their pictures and videos take is bounded by a room.
+ * come back here. Pictures and videos are decoded when there is room for them.
  */
 
 import { MessageChannel, Worker } from "node:worker_threads";
@@ -14,33 +14,20 @@ import type { MediaPolicy } from "../../media/policy.ts";
 import type { GroupPrompt } from "../../models/prompt.ts";
 import { unlessAborted } from "../../tasks/in-order.ts";
 import { RequestPool } from "../../tasks/request-pool.ts";
-import type { Room, Stay } from "../../tasks/room.ts";
+import type { Stay } from "../../tasks/room.ts";
 import { fromWire } from "../../tasks/wire-error.ts";
 
-/** Where a group's pictures and videos stay. */
+/** What a group is prepared with. */
 export interface Place {
-  /** Of one run whose results are taken in order: those of another would wait for what they do not take. */
-  readonly room: Room;
-  /** The group's place in that order. */
-  readonly order: number;
+  /** For its pictures and videos; whoever has booked it leaves it. */
+  readonly stay: Stay;
   /** Aborts when nobody wants the group any more. */
   readonly signal: AbortSignal;
 }
 
-/** A group, ready for the model. */
-export interface PreparedGroup {
-  readonly prompt: GroupPrompt;
-  /** Of its pictures and videos; who takes the group ends it. Undefined for text alone. */
-  readonly stay: Stay | undefined;
-}
-
-interface Request extends Place {
-  stay: Stay | undefined;
-}
-
 export class PreparePool {
   readonly #pool: RequestPool<GroupPrompt>;
-  readonly #requests = new Map<number, Request>();
+  readonly #stays = new Map<number, Stay>(); // of requests under way
 
   /** @param folder the checkpoint whose processor prepares */
   constructor(
@@ -83,30 +70,24 @@ export class PreparePool {
     );
   }
 
-  /**
-   * Rejects with the codes of a record that cannot be prepared, and with the signal's reason when that aborts; its room is given
-   * back then.
-   */
-  async prepare(group: Group, place: Place): Promise<PreparedGroup> {
-    const { signal } = place;
+  /** Rejects with the codes of a record that cannot be prepared, and with the signal's reason when that aborts. */
+  async prepare(group: Group, { stay, signal }: Place): Promise<GroupPrompt> {
     signal.throwIfAborted();
-    const request: Request = { ...place, stay: undefined };
     let own = -1;
     const prompt = this.#pool.ask((id) => {
       own = id;
-      this.#requests.set(id, request);
+      this.#stays.set(id, stay);
       return { kind: "prepare", id, group, ask: { read: [] } } satisfies ToPrepare;
     });
     try {
       const prepared = await unlessAborted(prompt, signal);
-      request.stay?.shrink(promptBytes(prepared));
-      return { prompt: prepared, stay: request.stay };
+      stay.shrink(promptBytes(prepared));
+      return prepared;
     } catch (error) {
       if (signal.aborted) this.#pool.tell(own, { kind: "forget", id: own } satisfies ToPrepare);
-      request.stay?.leave();
       throw error;
     } finally {
-      this.#requests.delete(own);
+      this.#stays.delete(own);
     }
   }
 
@@ -115,9 +96,6 @@ export class PreparePool {
   }
 
   #onOpened(id: number, bytes: number): void {
-    const request = this.#requests.get(id);
-    if (!request) return; // nobody wants it any more
-    const { room, order } = request;
-    request.stay = room.ask(order, bytes, () => this.#pool.tell(id, { kind: "room", id } satisfies ToPrepare));
+    this.#stays.get(id)?.ask(bytes, () => this.#pool.tell(id, { kind: "room", id } satisfies ToPrepare));
   }
 }

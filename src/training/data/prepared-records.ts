@@ -21,8 +21,8 @@ export type PreparedRecord =
       readonly item: Item;
       readonly pairs: PreparedPairs;
       readonly source: string | undefined;
-      /** Of its pictures and videos in the room. */
-      readonly stay: Stay | undefined;
+      /** Of its pictures and videos in the room, until it has been used. */
+      readonly stay: Stay;
     }
   | { readonly item: Item; readonly empty: true }
   | { readonly item: Item; readonly error: VlRewardError };
@@ -32,7 +32,7 @@ const recordsAhead = 32;
 
 export interface PrepareOptions {
   readonly pool: PreparePool;
-  /** For pictures and videos of what is prepared ahead, and of nothing else. */
+  /** For pictures and videos of this run alone: in a shared one validation would wait for what training has ready. */
   readonly room: Room;
   /** Tokens of a conversation; the check before training did not see what lies behind addresses. */
   readonly maxLength: number;
@@ -42,13 +42,20 @@ export interface PrepareOptions {
 
 /** Prepares items on the pool's threads, in order. Leaving the loop stops it. */
 export function preparedRecords(items: Iterable<Item>, options: PrepareOptions): AsyncGenerator<PreparedRecord, void> {
-  const { room } = options;
-  let order = 0; // of the items: a record that is read late is older for all that
-  return inOrder(items, (item, signal) => prepare(item, options, { room, order: order++, signal }), {
-    ahead: recordsAhead,
-    weight: () => 0, // what weighs is pixels, and the room bounds those once their sizes are known
-    maxWeight: 0,
-  });
+  let order = 0; // of the items: one whose pictures come late is first in line for all that
+  const work = async (item: Item, signal: AbortSignal): Promise<PreparedRecord> => {
+    const stay = options.room.book(order++);
+    let isUsable = false;
+    try {
+      const record = await prepare(item, options, { stay, signal });
+      isUsable = "pairs" in record;
+      return record;
+    } finally {
+      if (!isUsable) stay.leave();
+    }
+  };
+  // Nothing weighs here: what does is pixels, and they wait for room once their sizes are known.
+  return inOrder(items, work, { ahead: recordsAhead, weight: () => 0, maxWeight: 0 });
 }
 
 /**
@@ -67,7 +74,6 @@ export async function* inStreams(
       const { value: record, done } = await records.next();
       if (done) break;
       const tokens = "pairs" in record ? promptTokens(record.pairs.prompt) : 0;
-      stayOf(record)?.giveWay(); // the stream may need the next one, too
       held.push(record);
       if (held.length > 1 && filled + tokens > tokenBudget) {
         yield held.slice(0, -1);
@@ -75,6 +81,7 @@ export async function* inStreams(
         filled = 0;
       }
       filled += tokens;
+      if ("pairs" in record) record.stay.giveWay(); // the stream may need the next one, too
     }
     if (held.length > 0) yield [...held];
   } finally {
@@ -82,10 +89,8 @@ export async function* inStreams(
   }
 }
 
-const stayOf = (record: PreparedRecord): Stay | undefined => ("pairs" in record ? record.stay : undefined);
-
 function leave(records: readonly PreparedRecord[]): void {
-  for (const record of records) stayOf(record)?.leave();
+  for (const record of records) if ("pairs" in record) record.stay.leave();
 }
 
 /** Where a record stands, for people. */
@@ -111,10 +116,9 @@ async function prepare(
   const used = [...new Set(answers === "chosen" ? chosen : pairs.flatMap((pair) => [pair.chosen, pair.rejected]))];
   const branches = used.map((index) => preference.answers[index]).filter((answer) => answer !== undefined);
   try {
-    const { prompt, stay } = await pool.prepare({ prefix: preference.prefix, branches, baseFolder }, place);
+    const prompt = await pool.prepare({ prefix: preference.prefix, branches, baseFolder }, place);
     const longest = Math.max(...prompt.branches.map(({ ids }) => prompt.prefix.ids.length + ids.length));
     if (longest > maxLength) {
-      stay?.leave();
       throw new VlRewardError("sequence_too_long", `it has ${longest} tokens, at most ${maxLength} are trained on`);
     }
     const branchOf = (answer: number): number => used.indexOf(answer);
@@ -132,7 +136,12 @@ async function prepare(
     }));
     const { referenceLogProbs: known } = preference;
     const referenceLogProbs = known && used.map((index) => known[index] ?? Number.NaN);
-    return { item, pairs: { prompt, pairs: inBranches, right, referenceLogProbs }, source: preference.source, stay };
+    return {
+      item,
+      pairs: { prompt, pairs: inBranches, right, referenceLogProbs },
+      source: preference.source,
+      stay: place.stay,
+    };
   } catch (error) {
     if (error instanceof VlRewardError && error.code !== "internal_error") return { item, error };
     throw error;
