@@ -11,18 +11,19 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import { run, start } from "../cli/command.ts";
-import { runsIn } from "./runs.ts";
+import { reversed, runsIn } from "./runs.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "vl-reward-two-layer-head-"));
 const fixtures = path.join(import.meta.dirname, "../fixtures");
 const pairs = path.join(fixtures, "training/pairs.jsonl");
 const base = path.join(folder, "base");
+const held = reversed(pairs, path.join(folder, "held.jsonl"));
 const { linesOf, until } = runsIn(folder);
 
 function configuration(name: string, keys: Readonly<Record<string, unknown>> = {}): string {
   const file = path.join(folder, `${name}.yaml`);
   const stages = [{ data: [{ path: pairs }], batch_size: 4, steps: 10, learning_rate: 1e-3 }];
-  const rest = { validation: { path: pairs, every_steps: 10 }, checkpoints: { every_steps: 1 } };
+  const rest = { validation: { path: held, every_steps: 10 }, checkpoints: { every_steps: 1 } };
   writeFileSync(file, stringify({ model: base, output: name, head: { hidden: 24 }, stages, ...rest, ...keys }));
   return file;
 }
@@ -86,7 +87,7 @@ it("killed and resumed, it ends with the same bits", async () => {
 it("binds a resume: a head of another width is another run", async () => {
   const { code, stderr } = await run(["train", configuration("whole"), "--resume", "--set", "head.hidden=32"]);
   expect(code).toBe(2);
-  expect(stderr).toMatch(/other values of head\b/);
+  expect(stderr).toMatch(/another head\.hidden \(was 24, is 32\)/);
 });
 
 it("is refused for a model that has a head", async () => {
