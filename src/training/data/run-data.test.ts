@@ -122,7 +122,7 @@ describe("a validation set", () => {
 });
 
 test.skipIf(!existsSync("/proc/self/fd"))(
-  "a file of several stages is opened once (skipped without /proc)",
+  "a file of several stages is opened once (needs /proc)",
   async () => {
     const opensOf = (file: string): number =>
       readdirSync("/proc/self/fd").filter((name) => {
