@@ -24,8 +24,6 @@ const fileName = "tokenizer.json";
 export class Tokenizer {
   /** What structures a conversation, and its id; never in the result of encodeText. */
   readonly controlTokens: ReadonlyMap<string, number>;
-  /** One more than the largest id: the rows that an embedding needs at least. */
-  readonly vocabSize: number;
 
   readonly #idOfToken: Map<string, number>;
   readonly #plainAddedTokens: RegExp | undefined;
@@ -50,9 +48,6 @@ export class Tokenizer {
     const plain = contentToId(json.added_tokens.filter((token) => !token.special));
     this.#plainAddedTokens = plain.size === 0 ? undefined : anyOf(plain.keys());
     for (const { content, id } of json.added_tokens) this.#idOfToken.set(content, id);
-    let largest = 0;
-    for (const id of this.#idOfToken.values()) largest = Math.max(largest, id);
-    this.vocabSize = largest + 1;
   }
 
   /**
@@ -72,11 +67,6 @@ export class Tokenizer {
       const reason = error instanceof Error ? error.message : String(error);
       throw new VlRewardError("config_invalid", `${path}: ${reason}`, { cause: error });
     }
-  }
-
-  /** The id of a token of any kind, spelled as in tokenizer.json ("Ġthe"); undefined if there is none. */
-  tokenToId(token: string): number | undefined {
-    return this.#idOfToken.get(token);
   }
 
   /**
