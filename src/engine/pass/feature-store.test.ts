@@ -198,7 +198,7 @@ describe("several processes", () => {
 
   const writer = `
     const [dist, folder, context, rounds] = process.argv.slice(1);
-    const { FeatureStore } = await import(dist + "/reward/feature-store.js");
+    const { FeatureStore } = await import(dist + "/engine/pass/feature-store.js");
     const { tensorFrom } = await import(dist + "/torch/index.js");
     const store = new FeatureStore(folder, JSON.parse(context));
     const features = ${JSON.stringify(keys)}.map((key, i) =>
