@@ -102,7 +102,6 @@ class Addon : public Napi::Addon<Addon> {
                              method<&Addon::gradient>("gradient"),
                              method<&Addon::clearGradient>("clearGradient"),
                              method<&Addon::backward>("backward"),
-                             method<&Addon::gradients>("gradients"),
                              method<&Addon::setGradEnabled>("setGradEnabled"),
                              method<&Addon::threads>("threads"),
                              method<&Addon::setThreads>("setThreads"),
@@ -371,16 +370,6 @@ class Addon : public Napi::Addon<Addon> {
   Napi::Value backward(const Napi::CallbackInfo& info) {
     torch::autograd::backward(tensors(info[0]), tensors(info[1]), info[2].ToBoolean().Value());
     return info.Env().Undefined();
-  }
-
-  // gradients(outputs, inputs, gradients of the outputs or undefined, keep the graph) -> one per input, null if unused
-  Napi::Value gradients(const Napi::CallbackInfo& info) {
-    auto results = torch::autograd::grad(tensors(info[0]), tensors(info[1]), tensors(info[2]),
-                                         info[3].ToBoolean().Value(), false, true);
-    auto array = Napi::Array::New(info.Env(), results.size());
-    for (size_t i = 0; i < results.size(); i++)
-      array.Set(i, results[i].defined() ? added(info.Env(), results[i]) : info.Env().Null());
-    return array;
   }
 
   // setGradEnabled(on) -> what it was

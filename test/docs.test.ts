@@ -38,6 +38,18 @@ test("documents and comments name files that are there", () => {
   expect(documents.length).toBeGreaterThan(5);
 });
 
+/** No compiler looks into the texts of child programs, where imports are spelt dist/..., dist("...") or dist + "/...". */
+const built = /\bdist(?:\/|\("| \+ "\/)([\w/-]+)\.js\b/g;
+
+test("programs in texts import what is built", () => {
+  const ownDist = "test/setup/typescript.test.ts"; // compiles sources of its own
+  const found = code
+    .filter((file) => file !== ownDist)
+    .flatMap((file) => [...readFileSync(join(root, file), "utf8").matchAll(built)].map(([, name]) => ({ file, name })));
+  expect(found.filter(({ name }) => !there.has(`src/${name}.ts`))).toEqual([]);
+  expect(found.length).toBeGreaterThan(20);
+});
+
 test("a name that leads nowhere is found", () => {
   expect(absentIn("`src/torch/ops.ts`, docs/cli.md, media/image.ts, (ops.ts), src/nn/, test/docs.test.ts.")).toEqual(
     [],

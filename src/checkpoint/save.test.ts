@@ -15,10 +15,11 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { tensorSource } from "../../test/tensor-source.ts";
 import { type Dtype, liveTensors, mapFile, type Tensor, tensorFrom, toDtype, transpose } from "../torch/index.ts";
 import { listTensors } from "./checkpoint.ts";
 import { readSafetensorsHeader } from "./safetensors.ts";
-import { storedSource, type TensorSource, tensorSource, writeModelFiles, writeSafetensors } from "./save.ts";
+import { storedSource, type TensorSource, writeModelFiles, writeSafetensors } from "./save.ts";
 
 const root = path.join(import.meta.dirname, "../..");
 

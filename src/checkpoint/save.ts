@@ -29,14 +29,6 @@ export interface TensorSource {
   readonly read: () => Tensor;
 }
 
-/** A tensor in memory, which is read when it is written. */
-export const tensorSource = (name: string, tensor: Tensor, dtype: Dtype = tensor.dtype): TensorSource => ({
-  name,
-  shape: tensor.shape,
-  dtype,
-  read: () => tensor,
-});
-
 /** A tensor of another checkpoint. */
 export const storedSource = (name: string, place: StoredTensor, dtype: Dtype = place.dtype): TensorSource => ({
   name,

@@ -75,19 +75,15 @@ describe.each(names)("the %s tokenizer", (name) => {
 describe("the vocabulary", () => {
   it("has Qwen's control tokens at the end", async () => {
     const tokenizer = await Tokenizer.load(tiny);
-    expect(tokenizer.vocabSize).toBe(1024);
     expect(tokenizer.controlTokens.size).toBe(14);
     expect(tokenizer.controlTokens.get("<|endoftext|>")).toBe(1002);
     expect(tokenizer.controlTokens.get("<|video_pad|>")).toBe(1015);
     expect(tokenizer.controlTokens.has("<tool_call>")).toBe(false);
-    expect(tokenizer.tokenToId("<tool_call>")).toBe(1016);
-    expect(tokenizer.tokenToId("!")).toBe(0);
-    expect(tokenizer.tokenToId("no such token")).toBeUndefined();
+    expect(tokenizer.encodeText("<tool_call>!")).toEqual([1016, 0]);
   });
 
   it.skipIf(!hasShared)("has the published ids (needs ../shared)", async () => {
     const tokenizer = await Tokenizer.load(qwen);
-    expect(tokenizer.vocabSize).toBe(151_665);
     expect([...tokenizer.controlTokens.values()]).toEqual(Array.from({ length: 14 }, (_, index) => 151_643 + index));
     expect(tokenizer.controlTokens.get("<|image_pad|>")).toBe(151_655);
   });

@@ -96,11 +96,6 @@ export class Tokenizer {
     }
   }
 
-  /** The id of a token of any kind, spelled as in tokenizer.json ("Ġthe"); undefined if there is none. */
-  tokenToId(token: string): number | undefined {
-    return this.#addedTokens.get(token) ?? this.#vocab.get(token);
-  }
-
   /**
    * @throws invalid_record for half a surrogate pair, which no UTF-8 text can hold
    * @throws sequence_too_long for a single word of more than about two million characters

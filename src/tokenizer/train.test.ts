@@ -38,9 +38,8 @@ it("puts further control tokens behind Qwen's, where no text can spell them", as
   const folder = await mkdtemp(join(tmpdir(), "trained-"));
   await saveTokenizer(folder, await trainTokenizer([corpus], 402, ["<|think|>", "<|/think|>"]), "{{ messages }}");
   const tokenizer = await Tokenizer.load(folder);
-  expect(["<|file_sep|>", "<|think|>", "<|/think|>"].map((token) => tokenizer.tokenToId(token))).toEqual([
-    399, 400, 401,
-  ]);
+  expect(tokenizer.encodeText("<|file_sep|>")).toEqual([399]);
+  expect([tokenizer.controlTokens.get("<|think|>"), tokenizer.controlTokens.get("<|/think|>")]).toEqual([400, 401]);
   expect(tokenizer.encodeText("<|think|>")).not.toContain(400);
   const config = JSON.parse(await readFile(join(folder, "tokenizer_config.json"), "utf8"));
   expect(config.additional_special_tokens.slice(-2)).toEqual(["<|think|>", "<|/think|>"]);

@@ -1,6 +1,6 @@
 /** @file Gradients against calculus on paper and against differences of float64 values. */
 import { describe, expect, test } from "vitest";
-import { accumulatedGradient, backward, clearGradient, gradients, noGrad } from "./autograd.ts";
+import { accumulatedGradient, backward, clearGradient, noGrad } from "./autograd.ts";
 import { add, detach, linear, mul, rmsNorm, scaledDotProductAttention, silu, sum, toDtype, transpose } from "./ops.ts";
 import { liveTensors, scope, type Tensor, tensorFrom } from "./tensor.ts";
 
@@ -41,11 +41,17 @@ function expectClose(actual: readonly number[], expected: ArrayLike<number>, tol
   }
 }
 
+/** By `backward`, of leaves that have none yet. */
+function gradients(output: Tensor, leaves: readonly Tensor[]): number[][] {
+  backward(output);
+  return leaves.map((leaf) => numbers(accumulatedGradient(leaf)));
+}
+
 /** Holds autograd's gradient of weighted(f) against central differences, for every element of every input. */
 function expectGradients(f: (...tensors: Tensor[]) => Tensor, inputs: readonly Values[]): void {
   const found = scope(() => {
     const leaves = inputs.map(leafOf);
-    return gradients([weighted(f(...leaves))], leaves).map(numbers);
+    return gradients(weighted(f(...leaves)), leaves);
   });
   const valueWith = (which: number, element: number, step: number) =>
     scope(() => {
@@ -72,7 +78,7 @@ describe("gradients", () => {
       const leaves = [x, w, input([out], 3)].map(leafOf);
       const [first, second, third] = leaves;
       if (!first || !second) throw new Error("no leaves");
-      return gradients([weighted(linear(first, second, third))], leaves).map(numbers);
+      return gradients(weighted(linear(first, second, third)), leaves);
     });
     const g = rough(rows * out, 99); // gradient of the output
     const dx = new Float64Array(rows * width);
@@ -97,7 +103,7 @@ describe("gradients", () => {
     const x = input([7], 4);
     const found = scope(() => {
       const leaf = leafOf(x);
-      return numbers(gradients([sum(silu(leaf))], [leaf])[0]);
+      return gradients(sum(silu(leaf)), [leaf])[0] ?? [];
     });
     const expected = x.values.map((value) => {
       const s = 1 / (1 + Math.exp(-value));
@@ -148,41 +154,30 @@ describe("gradients", () => {
     expectClose(found, expected, 1e-14);
     expectGradients(attend, [q, k, v]);
   });
-
-  test("null for an input that was not used; nothing accumulates", () => {
-    scope(() => {
-      const [used, unused] = [leafOf(input([2], 1)), leafOf(input([2], 2))];
-      const found = gradients([sum(used)], [used, unused]);
-      expect(numbers(found[0])).toEqual([1, 1]);
-      expect(found[1]).toBeNull();
-      expect(accumulatedGradient(used)).toBeNull();
-    });
-  });
-
-  test("outputs that are not scalars need gradients of their own", () => {
-    scope(() => {
-      const leaf = tensorFrom(Float64Array.of(3, 5), [2]).setRequiresGrad(true);
-      const square = mul(leaf, leaf);
-      expect(() => gradients([square], [leaf])).toThrow(
-        expect.objectContaining({ code: "operator_failed", message: expect.stringMatching(/scalar outputs/) }),
-      );
-      const found = gradients([square], [leaf], [tensorFrom(Float64Array.of(1, 10), [2])]);
-      expect(numbers(found[0])).toEqual([6, 100]);
-    });
-  });
-
-  test("a graph serves once unless it is kept", () => {
-    scope(() => {
-      const leaf = tensorFrom(Float64Array.of(3), [1]).setRequiresGrad(true);
-      const loss = sum(mul(leaf, leaf));
-      expect(numbers(gradients([loss], [leaf], undefined, { keepGraph: true })[0])).toEqual([6]);
-      expect(numbers(gradients([loss], [leaf])[0])).toEqual([6]);
-      expect(() => gradients([loss], [leaf])).toThrow(/second time/);
-    });
-  });
 });
 
 describe("backward", () => {
+  test("leaves a leaf without a gradient that was not used", () => {
+    scope(() => {
+      const [used, unused] = [leafOf(input([2], 1)), leafOf(input([2], 2))];
+      backward(sum(used));
+      expect(numbers(accumulatedGradient(used))).toEqual([1, 1]);
+      expect(accumulatedGradient(unused)).toBeNull();
+    });
+  });
+
+  test("needs the gradient of an output that is no scalar", () => {
+    scope(() => {
+      const leaf = tensorFrom(Float64Array.of(3, 5), [2]).setRequiresGrad(true);
+      const square = mul(leaf, leaf);
+      expect(() => backward(square)).toThrow(
+        expect.objectContaining({ code: "operator_failed", message: expect.stringMatching(/scalar outputs/) }),
+      );
+      backward(square, { gradient: tensorFrom(Float64Array.of(1, 10), [2]) });
+      expect(numbers(accumulatedGradient(leaf))).toEqual([6, 100]);
+    });
+  });
+
   test("accumulates over calls until cleared", () => {
     scope(() => {
       const leaf = tensorFrom(Float64Array.of(1, -2), [2]).setRequiresGrad(true);

@@ -33,25 +33,3 @@ export function accumulatedGradient(leaf: Tensor): Tensor | null {
 export function clearGradient(leaf: Tensor): void {
   native().clearGradient(leaf.handle);
 }
-
-/**
- * The gradients of `outputs` with respect to `inputs`, accumulating nothing; null for an input that was not used.
- * `outputGradients` may be left out where every output is a scalar.
- */
-export function gradients(
-  outputs: readonly Tensor[],
-  inputs: readonly Tensor[],
-  outputGradients?: readonly Tensor[],
-  options: { keepGraph?: boolean } = {},
-): (Tensor | null)[] {
-  const handles = (tensors: readonly Tensor[]) => tensors.map((tensor) => tensor.handle);
-  const found = translated(() =>
-    native().gradients(
-      handles(outputs),
-      handles(inputs),
-      outputGradients && handles(outputGradients),
-      options.keepGraph ?? false,
-    ),
-  );
-  return found.map((handle) => (handle === null ? null : new Tensor(handle)));
-}

@@ -41,12 +41,6 @@ export interface NativeAddon {
   gradient(tensor: Handle): Handle | null;
   clearGradient(tensor: Handle): void;
   backward(roots: Handle[], gradients: Handle[] | undefined, keepGraph: boolean): void;
-  gradients(
-    outputs: Handle[],
-    inputs: Handle[],
-    gradients: Handle[] | undefined,
-    keepGraph: boolean,
-  ): (Handle | null)[];
   setGradEnabled(on: boolean): boolean;
   threads(): number;
   setThreads(count: number): void;

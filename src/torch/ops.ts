@@ -137,8 +137,4 @@ export const reduceScatterTensor = op(
   "_c10d_functional::reduce_scatter_tensor(Tensor input, str reduce_op, int group_size, str group_name) -> Tensor",
   "_c10d_functional::reduce_scatter_tensor(Tensor input, str reduce_op, int group_size, Any group_name) -> Tensor",
 );
-export const broadcast = op(
-  "_c10d_functional::broadcast(Tensor input, int src, str group_name) -> Tensor",
-  "_c10d_functional::broadcast(Tensor input, int src, Any group_name) -> Tensor",
-);
 export const waitTensor = op("_c10d_functional::wait_tensor(Tensor tensor) -> Tensor");

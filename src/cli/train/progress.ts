@@ -33,11 +33,6 @@ export class TrainProgress extends LiveLine {
     });
   }
 
-  /** How many pairs of the validation set are scored. */
-  validating(step: number, pairs: number, total: number): void {
-    this.show(() => `step ${step}: validating, ${pairs} of ${total} pairs`);
-  }
-
   /** Says what a validation gave; the line stays. */
   evaluation({ step, overall }: Evaluation): void {
     const { accuracy, interval, loss, margin, pairs } = overall;

@@ -5,7 +5,7 @@
  */
 import { VlRewardError } from "../../errors.ts";
 import { native, nativeBuild, translated } from "../native.ts";
-import { allGatherIntoTensor, allReduce, broadcast, clone, reduceScatterTensor, waitTensor } from "../ops.ts";
+import { allGatherIntoTensor, allReduce, clone, reduceScatterTensor, waitTensor } from "../ops.ts";
 import { scope, type Tensor, tensorFrom } from "../tensor.ts";
 import type { ProcessEnvironment } from "./process-environment.ts";
 import { firstLine, Store, type StorePlace } from "./store.ts";
@@ -86,11 +86,6 @@ export class ProcessGroup implements Disposable {
     return this.#exchange("a reduce-scatter", tensor, (name) =>
       reduceScatterTensor(tensor, reduction, this.worldSize, name),
     );
-  }
-
-  /** Every rank gets the tensor of the rank `from`; the others' give shape and dtype. */
-  broadcast(tensor: Tensor, from: number): Tensor {
-    return this.#exchange("a broadcast", tensor, (name) => broadcast(tensor, from, name));
   }
 
   /** Returns when all ranks have come here; `timeoutSeconds` stands in for the group's own. */

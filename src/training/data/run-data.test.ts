@@ -121,30 +121,27 @@ describe("a validation set", () => {
   });
 });
 
-test.skipIf(!existsSync("/proc/self/fd"))(
-  "a file of several stages is opened once (needs /proc)",
-  async () => {
-    const opensOf = (file: string): number =>
-      readdirSync("/proc/self/fd").filter((name) => {
-        try {
-          return readlinkSync(path.join("/proc/self/fd", name)) === file;
-        } catch {
-          return false; // the one that lists them
-        }
-      }).length;
-    const stage = { data: [{ path: three }], steps: 2, batch_size: 2 };
-    const stages = [
-      { ...stage, name: "first" },
-      { ...stage, name: "second" },
-    ];
-    let opens = 0;
-    await opened({ stages }, {}, () => {
-      opens = opensOf(three);
-    });
-    expect(opens).toBe(1);
-    expect(opensOf(three)).toBe(0);
-  },
-);
+test.skipIf(!existsSync("/proc/self/fd"))("a file of several stages is opened once (needs /proc)", async () => {
+  const opensOf = (file: string): number =>
+    readdirSync("/proc/self/fd").filter((name) => {
+      try {
+        return readlinkSync(path.join("/proc/self/fd", name)) === file;
+      } catch {
+        return false; // the one that lists them
+      }
+    }).length;
+  const stage = { data: [{ path: three }], steps: 2, batch_size: 2 };
+  const stages = [
+    { ...stage, name: "first" },
+    { ...stage, name: "second" },
+  ];
+  let opens = 0;
+  await opened({ stages }, {}, () => {
+    opens = opensOf(three);
+  });
+  expect(opens).toBe(1);
+  expect(opensOf(three)).toBe(0);
+});
 
 describe("the hashes", () => {
   test("are of what the data holds, wherever it lies", async () => {

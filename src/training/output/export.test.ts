@@ -18,8 +18,9 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { tensorSource } from "../../../test/tensor-source.ts";
 import { listTensors } from "../../checkpoint/checkpoint.ts";
-import { storedSource, type TensorSource, tensorSource, writeModelFiles } from "../../checkpoint/save.ts";
+import { storedSource, type TensorSource, writeModelFiles } from "../../checkpoint/save.ts";
 import { loadPreprocessorConfig } from "../../models/qwen2_5_vl/preprocessor-config.ts";
 import { ChatTemplate } from "../../tokenizer/chat-template.ts";
 import { type Dtype, keep, liveTensors, mapFile, scope, type Tensor, tensorFrom, toDtype } from "../../torch/index.ts";

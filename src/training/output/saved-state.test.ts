@@ -20,7 +20,8 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type TensorSource, tensorSource } from "../../checkpoint/save.ts";
+import { tensorSource } from "../../../test/tensor-source.ts";
+import type { TensorSource } from "../../checkpoint/save.ts";
 import { keep, liveTensors, mapFile, scope, type Tensor, tensorFrom } from "../../torch/index.ts";
 import { keepStates, latestState, loadState, noteAccuracy, saveState } from "./saved-state.ts";
 
@@ -225,12 +226,12 @@ describe("kill -9 at random moments", () => {
   /** Saves in a loop, each turn's number in all values, and says which turns are saved. */
   const program = (stepOf: string): string => `
     const { keepStates, noteAccuracy, saveState } = await import(${dist("training/output/saved-state.js")});
-    const { tensorSource } = await import(${dist("checkpoint/save.js")});
     const { tensorFrom } = await import(${dist("torch/index.js")});
     const { writeSync } = await import("node:fs");
     for (let turn = Number(process.argv[2]); ; turn++) {
       const tensor = tensorFrom(new Float32Array(200_000).fill(turn), [200_000]);
-      const sources = [tensorSource("a", tensor), tensorSource("b", tensor)];
+      const { shape, dtype } = tensor;
+      const sources = ["a", "b"].map((name) => ({ name, shape, dtype, read: () => tensor }));
       const tensors = { weights: sources, optimizer: sources };
       const saved = saveState(process.argv[1], { step: ${stepOf}, state: { turn }, tensors });
       tensor.dispose();
