@@ -62,6 +62,11 @@ export interface VisionTower {
   readonly identity: string;
   /** How many tensors its features are. */
   readonly featureTensors: number;
+  /**
+   * Cuts a video where its parts do not see each other: their features, one below the other, are the video's. Of at most so many
+   * patches where that can be; a picture stays whole. Their pixels are the video's own memory.
+   */
+  slices(visual: Visual, patches: number): readonly Visual[];
   /** -> what the merger reads: a row for each patch */
   encode(visuals: readonly Visual[], run: LayerRunner): Features;
   /** -> what the decoder reads: a row for each visual token. Row by row: pictures need not be those of one `encode`. */

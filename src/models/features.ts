@@ -29,6 +29,11 @@ export class Features {
     return new Features(this.tensors.map((tensor) => keep(clone(tensor))));
   }
 
+  /** The same, which outlives the surrounding scope; its owner disposes of it. */
+  kept(): Features {
+    return new Features(this.tensors.map(keep));
+  }
+
   /** The same where they are, or a copy there; it outlives the surrounding scope, and its owner disposes of it. */
   on(device: Device): Features {
     return new Features(this.tensors.map((tensor) => keep(toDevice(tensor, device, tensor.dtype))));

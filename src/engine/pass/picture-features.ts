@@ -1,6 +1,7 @@
 /**
  * @file What the vision tower makes of pictures and videos, computed once: kept in memory by content, and on disk for later runs
- * where there is a place for it. Without a graph: for what does not change.
+ * where there is a place for it. Without a graph: for what does not change. A video that is more than a pass holds is computed
+ * slice by slice.
  */
 
 import type { VisionTower } from "../../models/backbone.ts";
@@ -15,7 +16,7 @@ import { inBatches } from "./plan.ts";
 export interface PictureFeaturesOptions {
   /** "merger": what the decoder reads, a row for each visual token; "blocks": what the merger reads, a row for each patch. */
   readonly upTo: "merger" | "blocks";
-  /** Patches of one pass; a larger picture goes alone. */
+  /** Patches of one pass of the tower; a larger picture goes alone, as does a step in time of a video. */
   readonly patchBudget: number;
   /** Bytes of memory for features. */
   readonly cacheBytes: number;
@@ -43,6 +44,7 @@ export class PictureFeatures {
   /** For one pass; several may be open at a time. */
   open(): SeenPictures {
     return new SeenPictures(this.#cache, this.#options, {
+      slices: (visual) => this.#tower.slices(visual, this.#options.patchBudget),
       encode: (visuals) => this.#encode(visuals),
       fromStore: (key) => this.#fromStore(key),
     });
@@ -81,6 +83,7 @@ export class PictureFeatures {
 }
 
 interface SeenMaker {
+  slices(visual: Visual): readonly Visual[];
   encode(visuals: readonly Visual[]): Map<string, Features>;
   fromStore(key: string): Features | undefined;
 }
@@ -117,7 +120,7 @@ export class SeenPictures {
     }
     const { patchBudget, store } = this.#options;
     for (const batch of inBatches([...unseen.values()], ({ patches }) => patches, patchBudget)) {
-      for (const [key, seen] of traced("vision", () => this.#made.encode(batch))) {
+      for (const [key, seen] of yield* this.#compute(batch)) {
         features.set(key, seen);
         this.#fresh.set(key, seen);
         for (const [index, tensor] of seen.tensors.entries()) store?.put(partKey(key, index), tensor);
@@ -125,6 +128,24 @@ export class SeenPictures {
       yield;
     }
     return features;
+  }
+
+  /** -> the features of a batch; of one that is a long video, with a break between its slices. The caller owns them. */
+  *#compute(batch: readonly Visual[]): Generator<void, ReadonlyMap<string, Features>> {
+    const [first, second] = batch;
+    const slices = first && !second ? this.#made.slices(first) : [];
+    if (!first || slices.length < 2) return traced("vision", () => this.#made.encode(batch));
+    const parts: Features[] = [];
+    try {
+      for (const slice of slices) {
+        if (parts.length > 0) yield;
+        parts.push(...traced("vision", () => this.#made.encode([slice])).values());
+      }
+      const whole = scope(() => Features.joined(parts)?.kept());
+      return new Map(whole && [[first.key, whole]]);
+    } finally {
+      for (const part of parts) part.dispose(); // the pass may have been left at a break
+    }
   }
 
   /** Ends the pass: what it found is kept, as far as there is room. May go on with another one. */

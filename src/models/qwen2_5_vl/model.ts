@@ -16,6 +16,7 @@ import { Features } from "../features.ts";
 import type { Visual } from "../prompt.ts";
 import type { Qwen25VLConfig } from "./config.ts";
 import { patchify } from "./patches.ts";
+import { slicesInTime } from "./time-slices.ts";
 import { VisionTransformer } from "./vision.ts";
 
 export class Qwen25VL extends Module implements Backbone {
@@ -52,6 +53,7 @@ export class Qwen25VL extends Module implements Backbone {
     return {
       identity: JSON.stringify(this.#config.vision),
       featureTensors: 1,
+      slices: (visual, patches) => slicesInTime(visual, patches, this.#config.vision),
       encode: (visuals, run) => this.#encode(visuals, run),
       merge: ({ tensors }) => new Features(tensors.map((encoded) => this.visual.merge(encoded))),
     };
