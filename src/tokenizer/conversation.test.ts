@@ -101,7 +101,7 @@ describe("the embedded model's files", () => {
     const template = await ChatTemplate.load(folders.tiny);
     const ends = [tokenizer.controlTokens.get("<|im_end|>"), ...tokenizer.encodeText("\n")];
     for (const { messages } of [...conversations, ...injections]) {
-      expect(tokenizeConversation(messages, tokenizer, template).ids.slice(-2)).toEqual(ends);
+      expect(tokenizeConversation(messages, tokenizer, template, placeholders).ids.slice(-2)).toEqual(ends);
     }
   });
 
