@@ -28,36 +28,43 @@ const embedded = fileURLToPath(new URL("../models/tiny/", import.meta.url));
 const seed = 0;
 const bytesPerWeight = 2; // bfloat16, as the published checkpoint is stored
 
+/** The published 7B's proportions, at half its width, or less than a twentieth of that arithmetic. */
+const sizes = {
+  middle: {
+    text: { hidden_size: 1792, intermediate_size: 9472, num_attention_heads: 14 },
+    vision: { hidden_size: 640, num_heads: 8, intermediate_size: 1710 },
+  },
+  small: {
+    text: { hidden_size: 512, intermediate_size: 1376, num_attention_heads: 4 },
+    vision: { hidden_size: 160, num_heads: 2, intermediate_size: 432 },
+  },
+};
 const text = {
-  hidden_size: 1792,
-  intermediate_size: 9472,
   num_hidden_layers: 4,
-  num_attention_heads: 14,
   num_key_value_heads: 2,
   max_window_layers: 4,
+  max_position_embeddings: 32_768,
   rope_scaling: { type: "mrope", mrope_section: [16, 24, 24] },
 };
-const vision = {
-  depth: 5,
-  hidden_size: 640,
-  num_heads: 8,
-  intermediate_size: 1710,
-  fullatt_block_indexes: [4],
-  out_hidden_size: text.hidden_size,
-};
+const vision = { depth: 5, fullatt_block_indexes: [4] };
+/** The published checkpoints': the embedded model's would make every frame of a video as small as its own pictures. */
+const pixelLimits = { min_pixels: 3136, max_pixels: 12_845_056 };
 
 /**
  * Makes the checkpoint, if it is not there yet.
  *
  * @param {string} folder
+ * @param {keyof typeof sizes} [size]
  */
-export function makeRandomCheckpoint(folder) {
+export function makeRandomCheckpoint(folder, size = "middle") {
   const configFile = join(folder, "config.json");
   if (existsSync(configFile)) return;
   const began = performance.now();
   mkdirSync(folder, { recursive: true });
   const base = JSON.parse(readFileSync(join(embedded, "config.json"), "utf8"));
-  const config = { ...base, ...text, vision_config: { ...base.vision_config, ...vision } };
+  const width = sizes[size].text.hidden_size;
+  const visionConfig = { ...base.vision_config, ...vision, ...sizes[size].vision, out_hidden_size: width };
+  const config = { ...base, ...text, ...sizes[size].text, vision_config: visionConfig };
   const parameters = [...new Qwen25VL(parseConfig(config, configFile)).namedParameters()];
   const generator = new torch.Generator(seed);
   writeTensors(
@@ -66,7 +73,7 @@ export function makeRandomCheckpoint(folder) {
     generator,
   );
   const head = [
-    { name: "v_head.summary.weight", shape: [1, text.hidden_size] },
+    { name: "v_head.summary.weight", shape: [1, width] },
     { name: "v_head.summary.bias", shape: [1] },
   ];
   writeTensors(join(folder, "value_head.safetensors"), head, generator);
@@ -75,6 +82,9 @@ export function makeRandomCheckpoint(folder) {
     if (/\.json$|^merges\.txt$/.test(name) && name !== "config.json")
       copyFileSync(join(embedded, name), join(folder, name));
   }
+  const processorFile = join(folder, "preprocessor_config.json");
+  const processor = JSON.parse(readFileSync(processorFile, "utf8"));
+  writeFileSync(processorFile, JSON.stringify({ ...processor, ...pixelLimits }, null, 1));
   writeFileSync(configFile, JSON.stringify(config, null, 1)); // last: it says that the folder is whole
   console.log(`made a random checkpoint in ${folder} in ${((performance.now() - began) / 1000).toFixed(0)} s`);
 }

@@ -35,6 +35,8 @@ const pictures = ["rocket.jpg", "coffee.jpg", "chelsea.png", "hubble.jpg"].map((
 /** What a photograph of 1073 x 972 is resized to: 70 x 76 patches, 1,330 visual tokens. */
 const photoSize = { resized_height: 980, resized_width: 1064 };
 const frame = { resized_height: 280, resized_width: 420 };
+const squareFrame = { resized_height: 224, resized_width: 224 }; // 64 visual tokens for two of them
+const squares = ["chart-1.png", "crowd-1.png", "scene-1.png", "scene-2.png", "scene-3.png", "writing-1.png"];
 const smallFrame = { resized_height: 168, resized_width: 252 };
 
 const words =
@@ -129,6 +131,44 @@ export function makePicturePairs({ countTokens, photo }, count) {
     const content = [image, { type: "text", text: textOf(40) }];
     return { messages: [{ role: "user", content }], chosen: textOf(130), rejected: textOf(130) };
   });
+}
+
+/**
+ * Long videos and short text pairs, no two alike: nothing of one is in a cache for another.
+ *
+ * @param {(text: string) => number} countTokens
+ * @param {{ videos: number, frames: number, pairs: number }} counts
+ */
+export function makeLatencyGroups(countTokens, { videos, frames, pairs }) {
+  const textOf = textsFrom(randomFrom(3), countTokens);
+  /** @param {string | Part[]} content @param {number} tokens @returns {import("./groups.mjs").Group} */
+  const groupOf = (content, tokens) => ({
+    prefix: [/** @type {import("../src/conversation.ts").Message} */ ({ role: "user", content })],
+    branches: [textOf(tokens), textOf(tokens)].map((answer) => ({ role: "assistant", content: answer })),
+    baseFolder: pictureFolder,
+  });
+  /** @param {number} length @param {() => import("./groups.mjs").Group} make */
+  const many = (length, make) => Array.from({ length }, make);
+  let made = 0;
+  const video = (count = frames) => {
+    const number = made++; // its digits choose the first frames
+    const frameOf = (/** @type {number} */ index) => {
+      const digit = Math.floor(number / squares.length ** index);
+      return squares[(index + digit) % squares.length] ?? "";
+    };
+    const list = Array.from({ length: count }, (_, index) => frameOf(index));
+    return groupOf([{ ...squareFrame, type: "video", video: list }], 40);
+  };
+  const pair = () => groupOf(textOf(100), 60);
+  return {
+    before: [pair(), video(4)],
+    alone: many(7, pair),
+    videos: many(videos, () => video()),
+    others: many(videos, () => video()),
+    pairs: many(pairs, pair),
+    queue: many(48, pair),
+    urgent: pair(),
+  };
 }
 
 /**

@@ -2,7 +2,7 @@
  * @file A bound in bytes on what is under way: whoever is to hold some takes a place in line, asks once it knows how many, and
  * waits until there is room. The first in line never waits, so that results can be taken in order, and nobody waits for an
  * empty room: what is larger than the room gets through. So what is held is what fits or one that is larger, and beside it at
- * most the first in line.
+ * most the first in line and what has given way.
  */
 
 export interface Stay {
@@ -63,6 +63,7 @@ export class Room {
       leave: () => {
         if (guest.enter === undefined) this.#used -= guest.bytes;
         guest.bytes = 0;
+        guest.enter = undefined;
         this.#strike(guest);
       },
     };

@@ -65,8 +65,8 @@ export function memoryBudget(given: string | undefined, memory: SystemMemory = s
 }
 
 /**
- * -> what the prepare threads may keep of pictures that may come again, and as much again for prepared groups that wait for
- * their pass: pixels, three bytes each. For all threads together.
+ * -> what the prepare threads may keep of pictures that may come again, and as much again for pictures and videos that are
+ * decoded or wait decoded for their pass: pixels, three bytes each. For all threads together.
  */
 export const preparedBytes = (budget: number): number => Math.min(2 ** 28, Math.floor(budget / 32));
 
@@ -88,7 +88,7 @@ export interface MemoryPlan {
  *
  * @param budget bytes, of memoryBudget
  * @param weights bytes that the model holds, mapped files included
- * @param sharers how many scorers compute on the CPU: each gets a plan like this one, and the mapped weights are there once
+ * @param sharers how many models compute on the CPU: each gets a plan like this one, and the mapped weights are there once
  */
 export function planMemory(
   budget: number,

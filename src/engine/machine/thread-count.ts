@@ -1,4 +1,4 @@
-/** @file How many threads the arithmetic of a scorer runs on. */
+/** @file How many threads the arithmetic of a model runs on. */
 import type { Shape } from "../../models/backbone.ts";
 
 /** Elements of a layer's matrix below which threads cost more than they save, by far so on a busy machine. */
@@ -10,7 +10,7 @@ const smallLayer = 2 ** 18;
  */
 const mostWithOddColumns = 2;
 
-/** -> the threads that pay, and give the bits that one gives. `available` are there for this scorer. */
+/** -> the threads that pay, and give the bits that one gives. `available` are there for this model. */
 export function threadsFor({ decoder, vision }: Shape, available: number): number {
   if (decoder.hidden * decoder.intermediate < smallLayer) return 1;
   const seeing = vision ? [vision.hidden, vision.intermediate, vision.hidden * vision.patchesPerToken] : [];

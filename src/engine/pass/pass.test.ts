@@ -53,13 +53,13 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
   const groups: GroupPrompt[] = [];
   let model: RewardModel;
 
-  /** All groups in one call, with a scorer of its own. */
+  /** All groups in one call, with a runner of its own. */
   function scored(options: Partial<ComputeOptions>, order = groups): number[][] {
-    const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu", ...options });
+    const runner = PassRunner.load({ folder, dtype: "float32", device: "cpu", ...options });
     try {
-      return scorer.score(order);
+      return runner.score(order);
     } finally {
-      scorer.dispose();
+      runner.dispose();
     }
   }
 
@@ -106,7 +106,7 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     });
 
     test("alone: each answer in a call and a group of its own, nothing cached", () => {
-      const scorer = PassRunner.load({
+      const runner = PassRunner.load({
         folder,
         dtype: "float32",
         device: "cpu",
@@ -114,9 +114,9 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
         prefixCacheBytes: 0,
       });
       const alone = groups.map((group) =>
-        group.branches.map((branch) => scorer.score([{ ...group, branches: [branch] }])[0]?.[0]),
+        group.branches.map((branch) => runner.score([{ ...group, branches: [branch] }])[0]?.[0]),
       );
-      scorer.dispose();
+      runner.dispose();
       expect(alone).toEqual(reference);
     });
 
@@ -137,14 +137,14 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     test("from warm caches, small ones too", () => {
       for (const bytes of [2 ** 30, 2 ** 18]) {
         const options = { featureCacheBytes: bytes, prefixCacheBytes: bytes };
-        const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu", ...options });
-        scorer.score(groups);
-        const { prefixes, features } = scorer.stats;
-        expect(scorer.score(groups)).toEqual(reference);
-        expect(scorer.stats.prefixes.hits).toBeGreaterThan(prefixes.hits);
-        if (bytes < 2 ** 30) expect(scorer.stats.features.hits).toBeGreaterThan(features.hits);
-        expect(scorer.stats.prefixes.bytes).toBeLessThanOrEqual(bytes);
-        scorer.dispose();
+        const runner = PassRunner.load({ folder, dtype: "float32", device: "cpu", ...options });
+        runner.score(groups);
+        const { prefixes, features } = runner.stats;
+        expect(runner.score(groups)).toEqual(reference);
+        expect(runner.stats.prefixes.hits).toBeGreaterThan(prefixes.hits);
+        if (bytes < 2 ** 30) expect(runner.stats.features.hits).toBeGreaterThan(features.hits);
+        expect(runner.stats.prefixes.bytes).toBeLessThanOrEqual(bytes);
+        runner.dispose();
       }
     });
 
@@ -152,10 +152,10 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
       const featureFolder = mkdtempSync(path.join(tmpdir(), "features-"));
       try {
         expect(scored({ featureFolder })).toEqual(reference);
-        const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu", featureFolder });
-        expect(scorer.score(groups)).toEqual(reference);
-        expect(scorer.stats.stored).toMatchObject({ misses: 0, damaged: 0, failures: 0 });
-        scorer.dispose();
+        const runner = PassRunner.load({ folder, dtype: "float32", device: "cpu", featureFolder });
+        expect(runner.score(groups)).toEqual(reference);
+        expect(runner.stats.stored).toMatchObject({ misses: 0, damaged: 0, failures: 0 });
+        runner.dispose();
       } finally {
         rmSync(featureFolder, { recursive: true });
       }
@@ -164,45 +164,45 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     // More would change them where a layer has 24 columns, as "grouped" has: thread-count.ts keeps such models to two.
     test.each(shape === "plain" ? [1, 2, 3, 4, 8, 16] : [1, 2])("on %i threads", (threads) => {
       const before = threadCount();
-      const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
+      const runner = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
       setThreadCount(threads); // after loading, which takes one thread for small layers
       try {
-        expect(scorer.score(groups)).toEqual(reference);
+        expect(runner.score(groups)).toEqual(reference);
         // The prompts are cached now: passes of a few tokens, as they end in different places on many threads.
         const alone = groups.map((group) =>
-          group.branches.map((branch) => scorer.score([{ ...group, branches: [branch] }])[0]?.[0]),
+          group.branches.map((branch) => runner.score([{ ...group, branches: [branch] }])[0]?.[0]),
         );
         expect(alone).toEqual(reference);
       } finally {
         setThreadCount(before);
-        scorer.dispose();
+        runner.dispose();
       }
     });
   });
 
   test("a prompt's pictures and tokens are computed once for all its answers", () => {
-    const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
-    scorer.score(groups);
+    const runner = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
+    runner.score(groups);
     const prompts = new Set(
       groups.map(({ prefix, visuals }) => prefix.ids.join() + visuals.map(({ key }) => key).join()),
     );
-    expect(scorer.stats.prefixes.entries).toBe(prompts.size);
+    expect(runner.stats.prefixes.entries).toBe(prompts.size);
     const keys = new Set(groups.flatMap(({ visuals }) => visuals.map(({ key }) => key)));
-    expect(scorer.stats.features.entries).toBe(keys.size);
-    scorer.dispose();
+    expect(runner.stats.features.entries).toBe(keys.size);
+    runner.dispose();
   });
 
   test("a prompt that fails half-way is not taken for computed", () => {
     const long = groups.find(({ prefix }) => prefix.ids.length > 1100) as GroupPrompt;
     const ids = long.prefix.ids.slice();
     ids[1050] = 1_000_000; // no such token: the second of two chunks fails
-    const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu", tokenBudget: 1024 });
+    const runner = PassRunner.load({ folder, dtype: "float32", device: "cpu", tokenBudget: 1024 });
     const broken = { ...long, prefix: { ...long.prefix, ids } };
     for (let attempt = 0; attempt < 2; attempt++) {
-      expect(() => scorer.score([broken])).toThrow(/embedding/);
-      expect(scorer.stats.prefixes.entries).toBe(0);
+      expect(() => runner.score([broken])).toThrow(/embedding/);
+      expect(runner.stats.prefixes.entries).toBe(0);
     }
-    scorer.dispose();
+    runner.dispose();
   });
 
   test("everything is freed", () => {
@@ -215,11 +215,11 @@ describe.each(["plain", "grouped"])("checkpoint %s", (shape) => {
     const single = groups.flatMap((group) => group.branches.map((branch) => ({ ...group, branches: [branch] })));
     const short = single.filter(({ branches }) => branches.every(({ ids }) => ids.length < 16)).slice(0, 1);
     expect(short).toHaveLength(1);
-    const scorer = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
-    scorer.score(short);
+    const runner = PassRunner.load({ folder, dtype: "float32", device: "cpu" });
+    runner.score(short);
     const { handles } = liveTensors();
-    scorer.score(short);
+    runner.score(short);
     expect(liveTensors().handles).toBe(handles);
-    scorer.dispose();
+    runner.dispose();
   });
 });

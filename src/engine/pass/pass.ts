@@ -53,7 +53,10 @@ export interface ComputeOptions {
   readonly memory?: number;
   /** How many models of this process compute on the CPU at once, this one included: they share its threads and memory. */
   readonly sharers?: number;
-  /** Tokens that one stream holds at most; a single long answer may exceed it. A vision pass holds four patches for each. */
+  /**
+   * Tokens that one stream holds at most; a single long answer may exceed it. A step of the vision tower holds as many patches
+   * as become so many tokens; a single large picture may exceed it.
+   */
   readonly tokenBudget?: number;
   /** Bytes for features of pictures and videos. */
   readonly featureCacheBytes?: number;
