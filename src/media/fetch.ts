@@ -10,7 +10,7 @@ import { type IncomingMessage, type RequestOptions, request as requestHttp } fro
 import { request as requestHttps } from "node:https";
 import { VlRewardError } from "../errors.ts";
 import { mediaName } from "./name.ts";
-import { forbidden, type MediaPolicy } from "./policy.ts";
+import { forbidden, type MediaPolicy, tooLarge } from "./policy.ts";
 import { isPublicAddress, refusalOf } from "./public-address.ts";
 
 /** What the network is to a fetch: how names resolve in it, and which of its addresses are public. */
@@ -156,9 +156,4 @@ function networkReason(error: unknown): string {
 
 function fetchFailed(address: string, reason: string, cause?: unknown): VlRewardError {
   return new VlRewardError("media_fetch_failed", `cannot fetch ${mediaName(address)}: ${reason}`, { cause });
-}
-
-/** @param found how much of it there is */
-export function tooLarge(source: string, found: string, maxBytes: number): VlRewardError {
-  return new VlRewardError("media_too_large", `${mediaName(source)} has ${found}; the limit is ${maxBytes} bytes`);
 }

@@ -113,3 +113,8 @@ export function assertMediaAllowed(parts: readonly (ImagePart | VideoPart)[], po
 /** @param remedy what allows it, or does without */
 export const forbidden = (found: string, remedy: string): VlRewardError =>
   new VlRewardError("media_forbidden", `${found}; ${remedy}`);
+
+/** More than the limit of a policy. `found` says how much of it there is. */
+export function tooLarge(source: string, found: string, maxBytes: number): VlRewardError {
+  return new VlRewardError("media_too_large", `${mediaName(source)} has ${found}; the limit is ${maxBytes} bytes`);
+}

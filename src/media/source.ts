@@ -5,9 +5,8 @@
 import { readFile, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { VlRewardError } from "../errors.ts";
-import { fetchBytes, tooLarge } from "./fetch.ts";
 import { mediaName } from "./name.ts";
-import { assertKindAllowed, forbidden, localPolicy, type MediaPolicy, sourceKind } from "./policy.ts";
+import { assertKindAllowed, forbidden, localPolicy, type MediaPolicy, sourceKind, tooLarge } from "./policy.ts";
 
 /** A video is read where it lies; what came over the network or out of a data URL is in memory. */
 export type MediaSource =
@@ -34,8 +33,10 @@ export async function openMedia(source: string, options: OpenOptions): Promise<M
   const { policy = localPolicy, signal } = options;
   assertKindAllowed(source, policy);
   switch (sourceKind(source)) {
-    case "address":
+    case "address": {
+      const { fetchBytes } = await import("./fetch.ts"); // with the network's modules, which files do without
       return { kind: "bytes", bytes: await fetchBytes(source, policy, signal) };
+    }
     case "data":
       return { kind: "bytes", bytes: dataUrlBytes(source, policy.limits.maxBytes) };
     case "file":

@@ -40,7 +40,10 @@ export interface Family {
   readonly shape: Shape;
   /** Without weights: its parameters wait for them. */
   createBackbone(): Backbone;
-  /** Rejects with `config_invalid` for tokenizer, template or preprocessor files that are missing or not as expected. */
+  /**
+   * Loads tokenizer, template and what reads pictures, and their modules: a thread that computes does without. Rejects with
+   * `config_invalid` for tokenizer, template or preprocessor files that are missing or not as expected.
+   */
   loadProcessor(options: ProcessorOptions): Promise<Processor>;
   /** The parameter that a stored tensor fills. Applied twice it changes nothing more. */
   parameterName(stored: string): string;

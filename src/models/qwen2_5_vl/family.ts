@@ -1,14 +1,12 @@
 /** @file Qwen2.5-VL as a family: its config, processor, names and files in one value. */
 import { VlRewardError } from "../../errors.ts";
 import type { Family } from "../family.ts";
-import { Processor } from "../processor.ts";
 import { parseConfig } from "./config.ts";
 import { exportedConfig, exportedPreprocessor } from "./export.ts";
 import { publishedName, Qwen25VL, shapeOf } from "./model.ts";
 import { loadPreprocessorConfig } from "./preprocessor-config.ts";
 import { pythonExample } from "./python-example.ts";
 import { frameFactor } from "./smart-resize.ts";
-import { Qwen25VLVisuals } from "./visuals.ts";
 
 export function qwen25VL(folder: string, json: unknown, file: string): Family {
   const config = parseConfig(json, file);
@@ -38,6 +36,10 @@ export function qwen25VL(folder: string, json: unknown, file: string): Family {
           `${file}: temporal_patch_size is ${temporalPatchSize}; supported is ${frameFactor}.`,
         );
       }
+      const [{ Processor }, { Qwen25VLVisuals }] = await Promise.all([
+        import("../processor.ts"),
+        import("./visuals.ts"),
+      ]);
       return Processor.load(folder, { name, maxPositions, visuals: new Qwen25VLVisuals(config, pictures, options) });
     },
     parameterName: publishedName,

@@ -1,7 +1,6 @@
 /** @file Qwen3 as a family: text alone, with a reward head that transformers calls `score`. */
 import { asObject, type JsonObject, without } from "../../files/json.ts";
 import type { ExportOptions, Family } from "../family.ts";
-import { Processor } from "../processor.ts";
 import { parseConfig } from "./config.ts";
 import { Qwen3, shapeOf } from "./model.ts";
 import { pythonExample } from "./python-example.ts";
@@ -14,7 +13,10 @@ export function qwen3(folder: string, json: unknown, file: string): Family {
     modelType: "qwen3",
     shape: shapeOf(config),
     createBackbone: () => new Qwen3(config),
-    loadProcessor: () => Processor.load(folder, { name, maxPositions: config.maxPositions }),
+    loadProcessor: async () => {
+      const { Processor } = await import("../processor.ts");
+      return Processor.load(folder, { name, maxPositions: config.maxPositions });
+    },
     parameterName: (stored) => stored,
     pixelLimits: undefined,
     headPlace: "score",
