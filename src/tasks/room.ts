@@ -1,7 +1,7 @@
 /**
  * @file A bound in bytes on what is under way: whoever is to hold some asks first, and waits until there is room. The oldest of
- * all who hold or wait never waits, so that results can be taken in order and what is larger than the room gets through: at
- * most one holds more than the room has.
+ * all who hold or wait enters though there is no room for it, unless another has done so before: results can be taken in order
+ * and what is larger than the room gets through, and never is more held than the room has and one guest beside it.
  */
 
 export interface Stay {
@@ -62,7 +62,8 @@ export class Room {
   #admit(): void {
     for (const [index, guest] of this.#guests.entries()) {
       if (guest.enter === undefined) continue;
-      if (index > 0 && this.#used + guest.bytes > this.capacity) return;
+      const most = index === 0 ? this.capacity : this.capacity - guest.bytes;
+      if (this.#used > most) return;
       const { enter } = guest;
       guest.enter = undefined;
       this.#used += guest.bytes;
