@@ -172,6 +172,12 @@ describe.each(["plain", "grouped", "tiny"] as const)("checkpoint %s", (shape) =>
     });
   });
 
+  test("what is asked twice is answered twice", () => {
+    const twice: readonly ReadRequest[] = [{ kind: "reward" }, { kind: "rewards" }, { kind: "reward" }];
+    const found = using({}, (runner) => runner.answer(asked(twice)));
+    expect(found).toEqual(reference.map((answers) => answers.map(([reward, rewards]) => [reward, rewards, reward])));
+  });
+
   test("a position that a branch does not have is refused, in words", () => {
     using({}, (runner) => {
       const tokens = groups[0]?.branches[0]?.ids.length ?? 0;
