@@ -8,7 +8,7 @@ import type { RecordId } from "./record-line.ts";
 
 /** A token of an answer: where it stands in the answer's text, in code points, and the reward if the answer ended there. */
 export interface TokenReward {
-  /** Empty for what the chat template writes behind the answer; the last of these is where the score is read. */
+  /** Empty for pictures and for what the chat template writes behind the answer; the last token is where the score is read. */
   readonly text: string;
   readonly start: number;
   readonly end: number;

@@ -31,8 +31,8 @@ export type ReadResult =
       readonly answers: Answers;
       /** Of all its conversations, the prompt counted for each answer. */
       readonly tokens: number;
-      /** For each branch, its tokens' places in its text, where a request wants them. */
-      readonly places: readonly (readonly TextPlace[])[];
+      /** For each branch, its tokens' places in its text, where a request wants them; undefined before the answer. */
+      readonly places: readonly (readonly (TextPlace | undefined)[])[];
     }
   | { readonly error: VlRewardError };
 

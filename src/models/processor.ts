@@ -11,6 +11,7 @@ import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import {
   type AnswerFrame,
   answerFrame,
+  type MediaPlace,
   type Placeholders,
   type Stretch,
   type TokenizedConversation,
@@ -278,11 +279,11 @@ export class Processor {
     }
     for (; copied < ids.length; copied++) expanded.push(ids[copied] ?? 0);
     this.#assertFits(expanded.length);
-    const own = placed && this.#places(placed, ids, stretches);
+    const own = placed && this.#places(placed, ids, stretches, media);
     // A picture's one place in `ids` is that of all its tokens.
     const standsFor = ids.flatMap((_, place) => new Array<number>(lengths.get(place) ?? 1).fill(place));
     return {
-      ...(own && { places: standsFor.map((place) => own[place] ?? nowhere) }),
+      ...(own && { places: standsFor.map((place) => own[place]) }),
       ids: Int32Array.from(expanded),
       positions: reader?.positions(expanded.length, standing) ?? counted(expanded.length),
       visualPlaces: Int32Array.from(places),
@@ -290,14 +291,19 @@ export class Processor {
     };
   }
 
-  /** -> for each of a conversation's ids, its place in the text of the answer, the last turn */
-  #places(answer: Message, ids: readonly number[], stretches: readonly Stretch[]): TextPlace[] {
+  /** -> for each of a conversation's ids, its place in the text of the answer, the last turn; undefined before the answer */
+  #places(
+    answer: Message,
+    ids: readonly number[],
+    stretches: readonly Stretch[],
+    media: readonly MediaPlace[],
+  ): (TextPlace | undefined)[] {
     const text = textOf(answer);
-    const end = Array.from(text).length;
+    const cut = this.#cut(ids);
     const closing = ids.lastIndexOf(this.#frame.end);
-    const places = ids.map((_, place): TextPlace => (place < closing ? nowhere : { text: "", start: end, end }));
+    const places = new Array<TextPlace | undefined>(ids.length).fill(undefined);
     let left = text; // an answer of several parts is laid along its stretches from the last one on
-    const own = stretches.filter(({ position }) => position >= this.#cut(ids) && position < closing);
+    const own = stretches.filter(({ position }) => position >= cut && position < closing);
     for (const { position, text: stretch } of own.reverse()) {
       const found = placesInAnswer(this.#tokenizer, stretch, left);
       for (const [offset, place] of found.entries()) places[position + offset] = place;
@@ -305,7 +311,16 @@ export class Processor {
         .slice(0, found[0]?.start ?? 0)
         .join("");
     }
-    return places;
+    const pictures = media.flatMap(({ position }) => (position >= cut ? [position] : []));
+    const first = Math.min(
+      closing,
+      ...pictures,
+      ...places.flatMap((place, at) => (place && place.text !== "" ? [at] : [])),
+    );
+    places.fill(undefined, 0, first);
+    // What is no text, a picture or a control token, stands behind the text before it.
+    for (let at = first; at < closing; at++) places[at] ??= behind(places[at - 1]?.end ?? 0);
+    return places.fill(behind(Array.from(text).length), closing);
   }
 
   #assertFits(tokens: number): void {
@@ -319,8 +334,7 @@ export class Processor {
   }
 }
 
-/** Of tokens before an answer. */
-const nowhere: TextPlace = { text: "", start: 0, end: 0 };
+const behind = (end: number): TextPlace => ({ text: "", start: end, end });
 
 const textOf = ({ content }: Message): string =>
   typeof content === "string" ? content : content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("");

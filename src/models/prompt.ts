@@ -37,11 +37,11 @@ export interface Span {
 
 /** An answer's tokens. */
 export interface Branch extends Span {
-  /** Where its tokens stand in its text, if that was asked for: one for each of ids. */
-  readonly places?: readonly TextPlace[];
+  /** Where its tokens stand in its text, if that was asked for: one for each of ids, undefined before the answer. */
+  readonly places?: readonly (TextPlace | undefined)[];
 }
 
-/** A token's place in the text of its answer: what `text.slice` of these code points gives. Empty for what the template writes. */
+/** A token's place in the text of its answer: what `text.slice` of these code points gives. Empty for what is no text: what the template writes behind it, pictures. */
 export interface TextPlace {
   readonly text: string;
   readonly start: number; // code points

@@ -117,7 +117,7 @@ export class RewardEngine implements AsyncDisposable {
    * Reads other things than the reward, or several at once: rewards at every token, embeddings, log-probabilities, what could
    * come next. As `score` in all else.
    *
-   * @param requests different ones; each branch has one answer to each, in their order
+   * @param requests each branch has one answer to each, in their order
    */
   read(
     groups: AsyncIterable<Group> | Iterable<Group>,

@@ -41,7 +41,5 @@ export function resultOf(id: RecordId, record: PreferenceRecord, read: ReadResul
 }
 
 /** An answer's tokens and those behind it; what the template writes before it is not the answer's. */
-function tokensOf(rewards: Float32Array, places: readonly TextPlace[]): TokenReward[] {
-  const first = places.findIndex(({ end }, token) => end > 0 || token === places.length - 1);
-  return places.slice(first).map((place, offset) => ({ ...place, reward: rewards[first + offset] ?? Number.NaN }));
-}
+const tokensOf = (rewards: Float32Array, places: readonly (TextPlace | undefined)[]): TokenReward[] =>
+  places.flatMap((place, token) => (place ? [{ ...place, reward: rewards[token] ?? Number.NaN }] : []));

@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { inOrder } from "./in-order.ts";
@@ -150,5 +151,23 @@ describe("inOrder", () => {
     await settle();
     expect(source.read).toBe(read);
     expect(signals.every(({ aborted }) => aborted)).toBe(true);
+  });
+
+  test("leaves no listener behind, however it ends", async () => {
+    const [signal, ended] = [new AbortController().signal, new AbortController().signal];
+    const over = AbortSignal.abort(new Error("over"));
+    const options = { ahead: 4, ...light, signal, ended };
+    const work = async (item: number) => item;
+    await collect(inOrder([1, 2, 3], work, options));
+    for await (const _ of inOrder(counting(50), work, options)) break;
+    await expect(collect(inOrder([1], () => Promise.reject(new Error("work")), options))).rejects.toThrow("work");
+    await expect(collect(inOrder([1], work, { ...options, ended: over }))).rejects.toThrow("over");
+    const source: Iterable<number> = {
+      [Symbol.iterator]: () => {
+        throw new Error("source");
+      },
+    };
+    await expect(collect(inOrder(source, work, options))).rejects.toThrow("source");
+    expect([signal, ended].map((one) => getEventListeners(one, "abort"))).toEqual([[], []]);
   });
 });

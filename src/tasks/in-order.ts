@@ -31,9 +31,9 @@ export async function* inOrder<Item, Result>(
   const stop = new AbortController();
   const ended = stop.signal;
   setMaxListeners(0, ended); // one for each item under way is no leak
-  const unlink = [options.signal, options.ended].map((signal) => signal && follow(signal, stop));
-  ended.throwIfAborted();
+  for (const signal of [options.signal, options.ended]) signal?.throwIfAborted();
   const items = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  const unlink = [options.signal, options.ended].map((signal) => signal && follow(signal, stop));
   const state = { reading: false, finished: false };
   let weight = 0;
   let resume = () => {}; // reading, where it waits for the weight to fall
@@ -101,12 +101,11 @@ export async function* inOrder<Item, Result>(
 }
 
 /**
- * Aborts `stop` when the signal aborts -> a function that ends that. By a listener of our own: of composites made by
+ * Aborts `stop` when the signal, which has not yet, aborts -> a function that ends that. By a listener of our own: of composites made by
  * `AbortSignal.any`, Node keeps those that have aborted for as long as their source lives (nodejs/node#55351).
  */
 function follow(signal: AbortSignal, stop: AbortController): () => void {
   const abort = () => stop.abort(signal.reason);
-  if (signal.aborted) abort();
   setMaxListeners(0, signal); // one for each run is no leak
   signal.addEventListener("abort", abort);
   return () => signal.removeEventListener("abort", abort);

@@ -53,6 +53,19 @@ test("one that asks late but is older than all gets in: who takes results in ord
   expect(room.use.peak).toBe(180); // at most one more than the room has
 });
 
+test("older ones that ask one after the other do not all get in: one beside the room, no more", () => {
+  const { room, entered, ask } = guests(100);
+  ask(9, 90);
+  const stays = [8, 7, 6, 5].map((order) => ask(order, 90));
+  expect(entered).toEqual([9, 8]);
+  expect(room.use.bytes).toBe(180);
+  stays[0]?.leave();
+  expect(entered).toEqual([9, 8, 5]); // the oldest of those that wait
+  stays[3]?.leave();
+  expect(entered).toEqual([9, 8, 5, 6]);
+  expect(room.use.peak).toBe(180);
+});
+
 test("one who shrinks makes room; one who leaves while waiting is forgotten", () => {
   const { room, entered, ask } = guests(100);
   const first = ask(0, 100);
@@ -74,7 +87,7 @@ test("one who shrinks makes room; one who leaves while waiting is forgotten", ()
 });
 
 test.each([1, 2, 3])(
-  "the bound holds for a random history %i: the room, or the oldest and what fits beside",
+  "the bound holds for a random history %i, whoever asks first: the room, and one guest beside it",
   (seed) => {
     let state = seed;
     const random = (below: number): number => {
@@ -84,11 +97,12 @@ test.each([1, 2, 3])(
     const room = new Room(100);
     const inside = new Map<number, { bytes: number; leave: () => void }>();
     let largest = 0;
-    for (let order = 0; order < 2000; order++) {
+    for (let turn = 0; turn < 2000; turn++) {
+      const order = turn - random(40);
       const bytes = 1 + random(60);
       largest = Math.max(largest, bytes);
       const stay = room.book(order);
-      stay.ask(bytes, () => inside.set(order, { bytes, leave: () => stay.leave() }));
+      stay.ask(bytes, () => inside.set(turn, { bytes, leave: () => stay.leave() }));
       const sum = [...inside.values()].reduce((total, guest) => total + guest.bytes, 0);
       expect(room.use.bytes).toBe(sum);
       expect(sum).toBeLessThanOrEqual(100 + largest);
@@ -121,10 +135,12 @@ test("who has booked before keeps the first place without having asked; nobody e
   expect(room.use).toEqual({ bytes: 100, peak: 180 });
 });
 
-test("an empty room takes what is larger, though others come before it that have not asked", () => {
+test("what is larger than the room waits for those before it, even for one that has not asked", () => {
   const { entered, room, ask } = guests(100);
-  room.book(0);
+  const first = room.book(0);
   ask(1, 300);
+  expect(entered).toEqual([]);
+  first.leave();
   expect(entered).toEqual([1]);
 });
 

@@ -1,8 +1,8 @@
 /**
  * @file A bound in bytes on what is under way: whoever is to hold some takes a place in line, asks once it knows how many, and
- * waits until there is room. The first in line never waits, so that results can be taken in order, and nobody waits for an
- * empty room: what is larger than the room gets through. So what is held is what fits or one that is larger, and beside it at
- * most the first in line and what has given way.
+ * waits until there is room. The first in line enters though there is no room for it, unless another has done so before: results
+ * can be taken in order, what is larger than the room gets through, and never is more held than the room has, one guest beside
+ * it, and what has given way.
  */
 
 export interface Stay {
@@ -14,7 +14,7 @@ export interface Stay {
   ask(bytes: number, enter: () => void): void;
   /** What it holds turned out to be less. */
   shrink(bytes: number): void;
-  /** Its result is taken but not used yet: its bytes count still, but it is no longer in line before the others. */
+  /** Its result is taken but not used yet: its bytes count still, but neither they nor its place hold up the first in line. */
   giveWay(): void;
   /** Gives the room back, or takes the request back. */
   leave(): void;
@@ -30,6 +30,7 @@ interface Guest {
 export class Room {
   readonly capacity: number; // bytes
   readonly #line: Guest[] = []; // in order
+  readonly #aside = new Set<Guest>(); // have given way
   #used = 0;
   #peak = 0;
 
@@ -59,12 +60,18 @@ export class Room {
         guest.bytes = less;
         this.#admit();
       },
-      giveWay: () => this.#strike(guest),
+      giveWay: () => {
+        this.#strike(guest);
+        this.#aside.add(guest);
+        this.#admit();
+      },
       leave: () => {
         if (guest.enter === undefined) this.#used -= guest.bytes;
         guest.bytes = 0;
         guest.enter = undefined;
         this.#strike(guest);
+        this.#aside.delete(guest);
+        this.#admit();
       },
     };
   }
@@ -72,7 +79,6 @@ export class Room {
   #strike(guest: Guest): void {
     const index = this.#line.indexOf(guest);
     if (index !== -1) this.#line.splice(index, 1);
-    this.#admit();
   }
 
   /** Lets in, in order, as many as there is room for. */
@@ -80,12 +86,19 @@ export class Room {
     for (const guest of [...this.#line]) {
       const { enter } = guest;
       if (enter === undefined) continue;
-      const fits = this.#used === 0 || this.#used + guest.bytes <= this.capacity;
-      if (!fits && guest !== this.#line[0]) return;
+      const overdrawn = this.#used - this.#usedAside() > this.capacity;
+      const fits = this.#used + guest.bytes <= this.capacity;
+      if (!fits && (overdrawn || guest !== this.#line[0])) return;
       guest.enter = undefined;
       this.#used += guest.bytes;
       this.#peak = Math.max(this.#peak, this.#used);
       enter();
     }
+  }
+
+  #usedAside(): number {
+    let bytes = 0;
+    for (const guest of this.#aside) bytes += guest.bytes;
+    return bytes;
   }
 }

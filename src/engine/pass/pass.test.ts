@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plainReward, wholeConversation } from "../../../test/conversation.ts";
-import type { Message, Part } from "../../conversation.ts";
+import { randomFrom, randomGroup } from "../../../test/random-groups.ts";
 import type { GroupPrompt, Span } from "../../models/prompt.ts";
 import { RewardModel } from "../../models/reward-model.ts";
 import { placement } from "../../nn/index.ts";
@@ -11,35 +11,6 @@ import { liveTensors, noGrad, scope, setThreadCount, threadCount } from "../../t
 import { type ComputeOptions, PassRunner } from "./pass.ts";
 
 const fixtures = path.join(import.meta.dirname, "../../../test/fixtures/parity");
-
-/** A small generator of random numbers (mulberry32), so that every run tests the same groups. */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4294967296) * below);
-  };
-}
-
-const words = ["red", "a", "circle", "two", "left", "of", "the", "square\n", "blue", "12", "yes", "is", "not", "."];
-const pictures = ["odd.jpg", "tiny.png", "wide.png", "grey.png", "alpha.png", "exif.jpg"];
-
-/** Prompts with up to three pictures or a long text, and one to five answers, some of them equal. */
-function randomGroup(random: (below: number) => number): { prefix: Message[]; branches: Message[] } {
-  const text = (length: number): string => Array.from({ length }, () => words[random(words.length)]).join(" ");
-  const parts: Part[] = Array.from({ length: random(4) }, () => ({
-    type: "image",
-    image: `media/${pictures[random(pictures.length)]}`,
-  }));
-  parts.splice(random(parts.length + 1), 0, { type: "text", text: text(random(8) === 0 ? 1500 : 1 + random(30)) });
-  const prefix: Message[] = [{ role: "user", content: parts }];
-  if (random(3) === 0) prefix.unshift({ role: "system", content: text(5) });
-  const answers = Array.from({ length: 1 + random(4) }, () => text(1 + random(random(4) === 0 ? 80 : 12)));
-  if (random(2) === 0 && answers[0]) answers.push(answers[0]);
-  return { prefix, branches: answers.map((content) => ({ role: "assistant", content })) };
-}
 
 /** The reference's way: every conversation by itself, all its tokens through every layer. */
 function plainScore(model: RewardModel, group: GroupPrompt, branch: Span): number {

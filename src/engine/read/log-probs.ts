@@ -2,8 +2,8 @@
  * @file How likely the language model finds an answer: the log-probability of each of its tokens given all before it (teacher
  * forcing), and their sum.
  */
-import { crossEntropyLoss, linear, neg, scope, type Tensor, tensorFrom, toDtype } from "../../torch/index.ts";
-import { rowsOf } from "../pass/stream.ts";
+import { crossEntropyLoss, neg, scope, type Tensor, tensorFrom } from "../../torch/index.ts";
+import { logitsOf } from "./logits.ts";
 import type { Reader, ReadModel } from "./reader.ts";
 import { branchRows } from "./reward.ts";
 
@@ -41,7 +41,7 @@ function logProbs(all: Tensor, weight: Tensor, before: Int32Array, targets: Int3
   for (let from = 0; from < targets.length; from += rowsAtOnce) {
     const some = targets.subarray(from, from + rowsAtOnce);
     const found = scope(() => {
-      const logits = toDtype(linear(rowsOf(all, [before.subarray(from, from + some.length)]), weight), "float32");
+      const logits = logitsOf(all, before.subarray(from, from + some.length), weight);
       const target = tensorFrom(BigInt64Array.from(some, BigInt), [some.length], "int64", logits.device);
       return neg(crossEntropyLoss(logits, target, null, noReduction)).toFloat32Array();
     });

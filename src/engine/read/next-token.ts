@@ -1,9 +1,10 @@
 /** @file What could come next: the language head's numbers for each token of the vocabulary, at some tokens of a branch. */
-import { linear, toDtype } from "../../torch/index.ts";
-import { rowsOf } from "../pass/stream.ts";
+import { VlRewardError } from "../../errors.ts";
+import { logitsOf } from "./logits.ts";
 import type { Reader, ReadModel } from "./reader.ts";
 import { branchRows } from "./reward.ts";
 
+/** Throws `invalid_record` where a branch has no such position. */
 export const nextTokenReader = (
   { languageHead }: Pick<ReadModel, "languageHead">,
   positions: readonly number[],
@@ -13,8 +14,18 @@ export const nextTokenReader = (
     if (!all) return [];
     return asked.map((branch) => {
       const own = branchRows(rows[branch], branches[branch]?.ids.length ?? 0);
-      const wanted = Int32Array.from(positions, (position) => own.at(position) ?? 0);
-      return toDtype(linear(rowsOf(all, [wanted]), languageHead().weight), "float32").toFloat32Array();
+      const wanted = Int32Array.from(positions, (position) => rowAt(own, position));
+      return logitsOf(all, wanted, languageHead().weight).toFloat32Array();
     });
   },
 });
+
+function rowAt(own: Int32Array, position: number): number {
+  const row = Number.isInteger(position) ? own.at(position) : undefined;
+  if (row !== undefined) return row;
+  throw new VlRewardError(
+    "invalid_record",
+    `nextToken: position ${position} of an answer whose branch has ${own.length} tokens; expected a whole number from ` +
+      `${-own.length} to ${own.length - 1}`,
+  );
+}

@@ -13,21 +13,21 @@ export type RowKind = (typeof rowKinds)[number];
 
 interface Question {
   readonly reader: Reader<ReadAnswer>;
-  /** For each group that asks it, which of its requests it is. */
-  readonly askedBy: Map<number, number>;
+  /** For each group that asks it, which of its requests it is: one, unless it asks the same twice. */
+  readonly askedBy: Map<number, number[]>;
 }
 
 export class Questions {
   readonly #questions: readonly Question[];
 
-  /** @param requests of each group; no two of a group equal */
+  /** @param requests of each group */
   constructor(requests: readonly (readonly ReadRequest[])[], model: ReadModel) {
     const questions = new Map<string, Question>();
     for (const [group, own] of requests.entries()) {
       for (const [index, request] of own.entries()) {
         const key = JSON.stringify(request);
         const question = questions.get(key) ?? { reader: readerOf(request, model), askedBy: new Map() };
-        question.askedBy.set(group, index);
+        question.askedBy.set(group, [...(question.askedBy.get(group) ?? []), index]);
         questions.set(key, question);
       }
     }
@@ -53,9 +53,8 @@ export class Questions {
       if (asked.length === 0) continue;
       for (const [index, answer] of reader.read(hidden, members, asked).entries()) {
         for (const { group, branch } of branches[asked[index] ?? -1]?.readers ?? []) {
-          const request = askedBy.get(group);
           const own = answers[group]?.[branch];
-          if (own && request !== undefined) own[request] = answer;
+          for (const request of askedBy.get(group) ?? []) if (own) own[request] = answer;
         }
       }
     }

@@ -21,7 +21,10 @@ export type ReadRequest =
       /** Whether it is scaled to length 1. */
       readonly normalise: boolean;
     }
-  /** The log-probabilities of the answer's tokens, the one that ends its turn included. */
+  /**
+   * The log-probabilities of the answer's tokens, the one that ends its turn included. Where the
+   * tokenizer makes one token of a newline at its beginning and the template's before it, that one is not among them.
+   */
   | { readonly kind: "logProbs" }
   /** The numbers for each token of the vocabulary that could follow, at some of the branch's tokens. */
   | {
