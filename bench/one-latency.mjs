@@ -47,13 +47,13 @@ for (const group of task.alone) alone.push(await secondsOf(group));
 
 const [videos, steps] = await stepsOf(() => timed(Promise.all(task.videos.map((group) => secondsOf(group)))));
 
-const others = timed(Promise.all(task.others.map((group) => secondsOf(group))));
+const company = timed(Promise.all(task.others.map((group) => secondsOf(group))));
 const gap = videos / (task.pairs.length + 1);
 const waits = task.pairs.map(async (group, index) => {
   await sleep(1000 * gap * (index + 0.5));
   return secondsOf(group);
 });
-const pairs = await Promise.all(waits);
+const [others, pairs] = await Promise.all([company, Promise.all(waits)]);
 
 const [[queue, urgent], queueSteps] = await stepsOf(async () => {
   const low = timed(Promise.all(task.queue.map((group) => secondsOf(group))));
@@ -62,7 +62,7 @@ const [[queue, urgent], queueSteps] = await stepsOf(async () => {
   return [await low, high];
 });
 /** @type {LatencyResult} */
-const result = { alone, videos, steps, others: await others, pairs, queue, queueSteps, urgent };
+const result = { alone, videos, steps, others, pairs, queue, queueSteps, urgent };
 console.log(JSON.stringify(result));
 await engine.close();
 
