@@ -38,3 +38,13 @@ test("once a thread has ended, what is under way and what is asked later rejects
   await expect(pool.ask((id) => ({ id, value: 1, delay: 0 }))).rejects.toThrow("a thread has ended");
   await pool.close();
 });
+
+test("what cannot be sent rejects, and does not count as under way", async () => {
+  const pool = poolOf(2);
+  const unsendable = Array.from({ length: 3 }, () => pool.ask((id) => ({ id, value: () => 1 })));
+  for (const answer of unsendable) await expect(answer).rejects.toThrow(/could not be cloned/);
+  const values = [2, 3];
+  const slow = values.map((value) => pool.ask((id) => ({ id, value, delay: 0 })));
+  expect(await Promise.all(slow)).toEqual([4, 9]);
+  await pool.close();
+});

@@ -31,15 +31,19 @@ export class RequestPool<Answer> {
     });
   }
 
-  /** @param message made of the request's number. Rejects once a thread has failed, and after `close`. */
+  /**
+   * Rejects once a thread has failed, after `close`, and where the message cannot be sent.
+   *
+   * @param message made of the request's number
+   */
   ask(message: (id: number) => unknown): Promise<Answer> {
     if (this.#broken) return Promise.reject(this.#broken);
     const thread = this.#threads.reduce((least, other) => (other.underWay < least.underWay ? other : least));
     const id = this.#nextId++;
-    thread.underWay++;
     return new Promise((resolve, reject) => {
+      thread.worker.postMessage(message(id)); // first: what cannot be sent is not under way
+      thread.underWay++;
       this.#waiting.set(id, { thread, resolve, reject });
-      thread.worker.postMessage(message(id));
     });
   }
 
