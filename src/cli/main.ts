@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "@commander-js/extra-typings";
 import { VlRewardError } from "../errors.ts";
 import { addDemoCommand } from "./demo/command.ts";
-import { addDoctorCommand } from "./doctor.ts";
+import { addDoctorCommand } from "./doctor/command.ts";
 import { addEvaluateCommand } from "./evaluate/command.ts";
 import { Interrupted } from "./interrupts.ts";
 import { addScoreCommand } from "./score/command.ts";

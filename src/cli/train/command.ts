@@ -4,7 +4,6 @@
 
 import type { Command } from "@commander-js/extra-typings";
 import { mediaPolicyOf, mediaRootFlag, noNetworkFlag, readCount, readDevice } from "../flags.ts";
-import { keysAsText } from "./reference.ts";
 
 const examples = `
 Examples:
@@ -39,7 +38,6 @@ export function addTrainCommand(program: Command): void {
     .addOption(mediaRootFlag)
     .addOption(noNetworkFlag)
     .option("--check", "check the configuration and every record, then stop")
-    .addHelpText("after", () => `${examples}\n${keysAsText()}`)
     .action(async (file, flags) => {
       const { loadTrainConfig } = await import("../../training/config/config.ts");
       const config = loadTrainConfig(file, flags.set);
@@ -52,4 +50,10 @@ export function addTrainCommand(program: Command): void {
         check: flags.check ?? false,
       });
     });
+  // The schema of the configuration, which the other commands start sooner without.
+  program.hook("preSubcommand", async (_, command) => {
+    if (command.name() !== "train") return;
+    const { keysAsText } = await import("./reference.ts");
+    command.addHelpText("after", `${examples}\n${keysAsText()}`);
+  });
 }

@@ -1,26 +1,23 @@
 /**
- * @file `vl-reward doctor`: what this machine has, what will be used, and what is wrong with it.
- *
- * Each part is looked at by itself, so that one that is broken does not hide the others: the command also works where
- * setup has not run.
+ * @file What this machine has, what will be used, and what is wrong with it. Each part is looked at by itself, so that one that
+ * is broken does not hide the others: this also works where setup has not run.
  */
 import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
-import type { Command } from "@commander-js/extra-typings";
-import { cacheFolder } from "../engine/machine/cache-folder.ts";
-import { defaultShare, memoryBudget } from "../engine/machine/memory.ts";
-import { fasterDtype, worthwhile } from "../engine/machine/precision.ts";
-import { systemMemory } from "../engine/machine/system-memory.ts";
-import { hubSettings } from "../hub/settings.ts";
-import { loadFfmpeg } from "../media/video-ffmpeg.ts";
-import { RewardModel } from "../models/reward-model.ts";
-import { placement } from "../nn/index.ts";
-import { chooseDevice, libtorchBuild, listDevices, threadCount } from "../torch/index.ts";
-import { embeddedModel } from "./embedded-model.ts";
+import { cacheFolder } from "../../engine/machine/cache-folder.ts";
+import { memoryBudget } from "../../engine/machine/memory.ts";
+import { fasterDtype } from "../../engine/machine/precision.ts";
+import { systemMemory } from "../../engine/machine/system-memory.ts";
+import { hubSettings } from "../../hub/settings.ts";
+import { loadFfmpeg } from "../../media/video-ffmpeg.ts";
+import { RewardModel } from "../../models/reward-model.ts";
+import { placement } from "../../nn/index.ts";
+import { chooseDevice, libtorchBuild, listDevices, threadCount } from "../../torch/index.ts";
+import { embeddedModel } from "../embedded-model.ts";
 
 /** What `--json` prints; a part that could not be looked at is null, and `problems` says why. */
-interface Report {
+export interface Report {
   readonly version: string;
   readonly node: string;
   readonly platform: string;
@@ -71,22 +68,8 @@ interface Problem {
   readonly needed: boolean;
 }
 
-export function addDoctorCommand(program: Command): void {
-  program
-    .command("doctor")
-    .summary("show what this machine has and what is wrong with it")
-    .description(
-      "Shows libtorch, devices, precision, memory, caches and problems. Exit code 1: something needed is broken.",
-    )
-    .option("--json", "print one JSON object, with sizes in bytes")
-    .action(async ({ json }) => {
-      const report = await examine(program.version() ?? "");
-      process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : page(report));
-      process.exitCode = report.problems.some(({ needed }) => needed) ? 1 : 0;
-    });
-}
-
-async function examine(version: string): Promise<Report> {
+/** @param version of this package */
+export async function examine(version: string): Promise<Report> {
   const problems: Problem[] = [];
   const attempt = async <T>(
     look: () => T | Promise<T>,
@@ -202,66 +185,4 @@ function sizeOf(folder: string): number {
     bytes += lstatSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })?.size ?? 0; // gone meanwhile
   }
   return bytes;
-}
-
-function page(report: Report): string {
-  const { cpu, libtorch, precision, memory, embedded_model: embedded } = report;
-  const missing = "not available, see below";
-  const speed = (dtype: string, gflops: number): string => `${dtype} ${gflops.toFixed(0)} GFLOP/s`;
-  const rows: [name: string, ...lines: string[]][] = [
-    ["vl-reward", report.version],
-    ["Node", `${report.node} on ${report.platform}`],
-    ["processor", `${cpu.model}, ${cpu.cores} cores`],
-    libtorch
-      ? [
-          "libtorch",
-          `${libtorch.version}, ${libtorch.kind}, ${libtorch.threads} threads`,
-          `${whence[libtorch.source] ?? libtorch.source}: ${libtorch.folder}`,
-        ]
-      : ["libtorch", missing],
-    ["devices", libtorch?.devices.join(", ") ?? missing],
-    precision
-      ? [
-          "precision",
-          `${speed("float32", precision.gflops.float32)}, ${speed("bfloat16", precision.gflops.bfloat16)}` +
-            ` on ${precision.device}, measured ${precision.remembered ? "before" : "now"}`,
-          `--dtype auto is ${precision.auto}: bfloat16 where it is ${worthwhile} times as fast`,
-        ]
-      : ["precision", missing],
-    [
-      "memory",
-      `${size(memory.total)}, of it ${size(memory.available)} available`,
-      `--memory is ${size(memory.budget)} by default, ${defaultShare * 100}% of what is available`,
-    ],
-    ...report.caches.map(({ name, folder, bytes }): [string, string] => [
-      `${name} cache`,
-      `${folder} (${bytes === 0 ? "empty" : size(bytes)})`,
-    ]),
-    ["pictures", report.pictures ?? missing],
-    ["video", report.video ? "FFmpeg, through node-av" : missing],
-    [
-      "embedded model",
-      embedded
-        ? `${(embedded.parameters / 1e6).toFixed(1)} million parameters, ${embedded.untrained ? "random weights" : "trained"}`
-        : missing,
-    ],
-  ];
-  const width = Math.max(...rows.map(([name]) => name.length));
-  const table = rows
-    .flatMap(([name, ...lines]) => lines.map((line, index) => `${(index === 0 ? name : "").padEnd(width)}  ${line}\n`))
-    .join("");
-  const problems = report.problems.map(
-    ({ problem, remedy, needed }) => `\n${needed ? "Broken" : "Note"}: ${problem}\n  ${remedy}\n`,
-  );
-  return `${table}${problems.length > 0 ? problems.join("") : "\nNothing is wrong.\n"}`;
-}
-
-const whence: Readonly<Record<string, string>> = {
-  VL_REWARD_TORCH: "named by VL_REWARD_TORCH",
-  python3: "of the python3 on the PATH",
-  cache: "our own copy",
-};
-
-function size(bytes: number): string {
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(0)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }

@@ -1,0 +1,19 @@
+/** @file `vl-reward doctor`: its flag and exit codes. examine.ts looks, page.ts tells. */
+import type { Command } from "@commander-js/extra-typings";
+
+export function addDoctorCommand(program: Command): void {
+  program
+    .command("doctor")
+    .summary("show what this machine has and what is wrong with it")
+    .description(
+      "Shows libtorch, devices, precision, memory, caches and problems. Exit code 1: something needed is broken.",
+    )
+    .option("--json", "print one JSON object, with sizes in bytes")
+    .action(async ({ json }) => {
+      const { examine } = await import("./examine.ts");
+      const { page } = await import("./page.ts");
+      const report = await examine(program.version() ?? "");
+      process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : page(report));
+      process.exitCode = report.problems.some(({ needed }) => needed) ? 1 : 0;
+    });
+}
