@@ -4,7 +4,7 @@
  */
 import type { z } from "zod";
 import type { Tensor } from "../../torch/index.ts";
-import type { Reading } from "./reading.ts";
+import type { LossSettings, Reading } from "./reading.ts";
 
 /** @typeParam State what it knows of the steps before; JSON holds it */
 export interface Objective<State = unknown> {
@@ -44,22 +44,6 @@ export interface Sum {
   /** Of its curve in the report. */
   readonly title: string;
   readonly about: string;
-}
-
-/** What `loss` of the configuration says, for all stages. */
-export interface LossSettings {
-  /** Draws the sum of a pair's rewards to 0 (Eisenstein et al., arXiv 2312.09244; TRL's center_rewards_coefficient). */
-  readonly centerRewardsCoefficient: number;
-}
-
-/** A pair among answers that stand side by side. */
-export interface RewardPair {
-  readonly chosen: number; // its place among them
-  readonly rejected: number;
-  /** By how much the chosen answer should win; 0 where nothing is known. */
-  readonly margin: number;
-  /** Of the pair's loss. */
-  readonly weight: number;
 }
 
 /** An objective in a step: how much it counts, and the state that it has come to. */

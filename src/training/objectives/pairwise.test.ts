@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { accumulatedGradient, backward, scope, tensorFrom } from "../../torch/index.ts";
-import type { RewardPair } from "./objective.ts";
 import { pairLoss, pairwiseLoss } from "./pairwise.ts";
+import type { RewardPair } from "./reading.ts";
 
 const rewards = [0.5, -1, 2, 0.25] as const;
 const pairs: readonly RewardPair[] = [

@@ -12,7 +12,8 @@ import {
   type Tensor,
   tensorFrom,
 } from "../../torch/index.ts";
-import type { LossSettings, Objective, RewardPair } from "./objective.ts";
+import type { Objective } from "./objective.ts";
+import type { LossSettings, RewardPair } from "./reading.ts";
 
 /** As Skywork-VL Reward trains. What a step tells of its pairs, accuracy and margin, needs no sum of this one's. */
 export const pairwise: Objective = {

@@ -3,7 +3,22 @@
 import { VlRewardError } from "../../errors.ts";
 import type { AnswerTokens } from "../../models/prompt.ts";
 import type { Tensor } from "../../torch/index.ts";
-import type { LossSettings, RewardPair } from "./objective.ts";
+
+/** What `loss` of the configuration says, for all stages. */
+export interface LossSettings {
+  /** Draws the sum of a pair's rewards to 0 (Eisenstein et al., arXiv 2312.09244; TRL's center_rewards_coefficient). */
+  readonly centerRewardsCoefficient: number;
+}
+
+/** A pair among answers that stand side by side. */
+export interface RewardPair {
+  readonly chosen: number; // its place among them
+  readonly rejected: number;
+  /** By how much the chosen answer should win; 0 where nothing is known. */
+  readonly margin: number;
+  /** Of the pair's loss. */
+  readonly weight: number;
+}
 
 /** An answer with its conversation. */
 export interface ReadAnswer {

@@ -20,7 +20,8 @@ import {
   type Tensor,
   toDevice,
 } from "../../torch/index.ts";
-import { type LossSettings, needsOf, type RewardPair, type WeighedObjective } from "../objectives/objective.ts";
+import { needsOf, type WeighedObjective } from "../objectives/objective.ts";
+import type { LossSettings, RewardPair } from "../objectives/reading.ts";
 import { type ReadAnswer, Reading } from "../objectives/reading.ts";
 import { type Member, planStreams, type Stream } from "./stream.ts";
 import type { VisionFeatures } from "./vision-features.ts";
