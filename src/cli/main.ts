@@ -10,6 +10,7 @@ import { Command, CommanderError } from "@commander-js/extra-typings";
 import { VlRewardError } from "../errors.ts";
 import { addDemoCommand } from "./demo/command.ts";
 import { addDoctorCommand } from "./doctor/command.ts";
+import { addEmbedCommand } from "./embed/command.ts";
 import { addEvaluateCommand } from "./evaluate/command.ts";
 import { Interrupted } from "./interrupts.ts";
 import { addScoreCommand } from "./score/command.ts";
@@ -27,6 +28,7 @@ const program = new Command("vl-reward")
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "vl-reward: ")) });
 addScoreCommand(program);
+addEmbedCommand(program);
 addTrainCommand(program);
 addEvaluateCommand(program);
 addTokenizerCommand(program);

@@ -28,12 +28,19 @@ export class OutputFile {
   readonly fd: number;
   readonly #path: string | undefined;
 
-  /** @throws VlRewardError `output_unwritable`, also for a file that is already one of the `others` of this run */
-  static open(path: string, others: readonly number[]): OutputFile {
+  /**
+   * @param how lines are appended; what is written at places of its own has to be a regular file
+   * @throws VlRewardError `output_unwritable`, also for a file that is already one of the `others` of this run
+   */
+  static open(path: string, others: readonly number[], how: "lines" | "places" = "lines"): OutputFile {
     const existed = existsSync(path);
+    const append = how === "lines" ? constants.O_APPEND : 0;
     const fd = attempt("output_unwritable", `The output ${path} cannot be written`, () =>
-      openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND, 0o666),
+      openSync(path, constants.O_WRONLY | constants.O_CREAT | append, 0o666),
     );
+    if (how === "places" && !fstatSync(fd).isFile()) {
+      throw new VlRewardError("output_unwritable", `The output ${path} is no regular file; this format needs one.`);
+    }
     const { dev, ino } = fstatSync(fd);
     for (const other of others.map((fd) => fstatSync(fd)).filter((stat) => stat.isFile())) {
       if (other.dev !== dev || other.ino !== ino) continue;

@@ -1,5 +1,5 @@
 /**
- * @file How far scoring is, on standard error.
+ * @file How far a run over records is, on standard error.
  */
 import { duration } from "../report/numbers.ts";
 import { LiveLine } from "./live-line.ts";
@@ -12,7 +12,14 @@ export interface Done {
 }
 
 export class Progress extends LiveLine {
+  readonly #done: string;
   #start = performance.now();
+
+  /** @param done what happens to records, such as "scored" */
+  constructor(live: boolean, done: string) {
+    super(live);
+    this.#done = done;
+  }
 
   /** Starts the clock of rate and remaining time: the model is loaded. */
   begin(): void {
@@ -25,7 +32,7 @@ export class Progress extends LiveLine {
 
   /** Says how the run went. */
   end({ records, failed }: Done): void {
-    const outcome = failed > 0 ? `, ${failed} of them could not be scored (see their error lines)` : "";
+    const outcome = failed > 0 ? `, ${failed} of them could not be ${this.#done} (see their error lines)` : "";
     this.say(`${records} record${records === 1 ? "" : "s"} in ${duration(this.#seconds())}${outcome}`);
   }
 

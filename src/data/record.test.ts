@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ErrorCode } from "../errors.ts";
-import { readRecord } from "./record.ts";
+import { readPromptRecord, readRecord } from "./record.ts";
 
 const ask = { role: "user", content: "2 + 2?" };
 const reply = { role: "assistant", content: "4" };
@@ -54,6 +54,21 @@ describe("the three kinds of record", () => {
       chosen: "4",
       rejected: "5",
     });
+  });
+
+  it("reads a prompt where prompts are asked for, and nowhere else", () => {
+    const line = JSON.stringify({ id: "a", messages: [reply, ask] });
+    expect(readPromptRecord(line, 0)).toEqual({ id: "a", record: { kind: "prompt", messages: [reply, ask] } });
+    expect(refused(line)[0]).toBe("no_assistant_turn");
+    for (const record of [
+      { messages: [ask, reply] },
+      { messages: [ask], responses: ["4"] },
+      { messages: [ask], chosen: "4", rejected: "5" },
+    ]) {
+      expect(readPromptRecord(JSON.stringify(record), 3)).toEqual(read(record, 3));
+    }
+    const systemOnly = JSON.stringify({ messages: [{ role: "system", content: "Be brief." }] });
+    expect(readPromptRecord(systemOnly, 0)).toMatchObject({ error: { code: "no_assistant_turn" } });
   });
 
   it("lets the user's own keys through, on records and messages", () => {

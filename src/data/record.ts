@@ -1,5 +1,5 @@
 /**
- * @file One line of input: JSON, checked and typed. docs/cli.md describes the three kinds of record.
+ * @file One line of input: JSON, checked and typed. docs/cli.md describes the kinds of record.
  */
 
 import { z } from "zod";
@@ -31,9 +31,15 @@ export interface PairRecord {
 
 export type PreferenceRecord = ConversationRecord | CandidatesRecord | PairRecord;
 
+/** A conversation ending with the user's turn, and no answer to it: nothing that could be scored. */
+export interface PromptRecord {
+  readonly kind: "prompt";
+  readonly messages: readonly Message[];
+}
+
 /** What became of a line; a bad record keeps its id as far as it could be read. */
-export type ReadRecord =
-  | { readonly id: RecordId; readonly record: PreferenceRecord }
+export type ReadRecord<Kind extends PreferenceRecord | PromptRecord = PreferenceRecord> =
+  | { readonly id: RecordId; readonly record: Kind }
   | { readonly id: RecordId; readonly error: VlRewardError };
 
 const wireRecord = z.object(
@@ -48,11 +54,23 @@ const wireRecord = z.object(
 
 /** Reads one line; whatever is in it, this returns and does not throw. */
 export function readRecord(line: string, lineNumber: number): ReadRecord {
+  const read = readRecordLine(line, lineNumber, wireRecord, readScorable);
+  return "error" in read ? read : { id: read.id, record: read.value };
+}
+
+/** As `readRecord`, for those who want the prompt alone: a record may lack the answer. */
+export function readPromptRecord(line: string, lineNumber: number): ReadRecord<PreferenceRecord | PromptRecord> {
   const read = readRecordLine(line, lineNumber, wireRecord, readKind);
   return "error" in read ? read : { id: read.id, record: read.value };
 }
 
-function readKind(wire: z.infer<typeof wireRecord>): PreferenceRecord {
+function readScorable(wire: z.infer<typeof wireRecord>): PreferenceRecord {
+  const record = readKind(wire);
+  if (record.kind === "prompt") throw nothingToScore("user");
+  return record;
+}
+
+function readKind(wire: z.infer<typeof wireRecord>): PreferenceRecord | PromptRecord {
   const { responses, chosen, rejected } = wire;
   if (responses !== undefined && (chosen !== undefined || rejected !== undefined)) {
     throw new VlRewardError("invalid_record", "a record has either responses, or chosen and rejected, but not both");
@@ -72,15 +90,17 @@ function readKind(wire: z.infer<typeof wireRecord>): PreferenceRecord {
     requireUserTurn(last, "chosen and rejected");
     return { kind: "pair", messages, chosen, rejected };
   }
-  if (last !== "assistant") {
-    throw new VlRewardError(
-      "no_assistant_turn",
-      `nothing to score: the last of the messages is the ${last}'s; ` +
-        "end with an assistant turn, or add responses, or chosen and rejected",
-    );
-  }
+  if (last === "user") return { kind: "prompt", messages };
+  if (last !== "assistant") throw nothingToScore(last);
   return { kind: "conversation", messages };
 }
+
+const nothingToScore = (last: string | undefined): VlRewardError =>
+  new VlRewardError(
+    "no_assistant_turn",
+    `nothing to score: the last of the messages is the ${last}'s; ` +
+      "end with an assistant turn, or add responses, or chosen and rejected",
+  );
 
 /** The prompt of answers ends with the user's turn. `answers` is what an error calls them. Throws `invalid_roles`. */
 export function requireUserTurn(last: string | undefined, answers: string): void {

@@ -5,6 +5,7 @@
 import { VlRewardError } from "../errors.ts";
 import type { PreferenceRecord } from "./record.ts";
 import type { RecordId } from "./record-line.ts";
+import { shortFloat } from "./short-float.ts";
 
 /** A token of an answer: where it stands in the answer's text, in code points, and the reward if the answer ended there. */
 export interface TokenReward {
@@ -13,6 +14,12 @@ export interface TokenReward {
   readonly start: number;
   readonly end: number;
   readonly reward: number;
+}
+
+/** Why there is nothing for a record. */
+export interface ErrorResult {
+  readonly id: RecordId;
+  readonly error: { readonly code: string; readonly message: string };
 }
 
 export type Result =
@@ -30,7 +37,7 @@ export type Result =
       readonly margin: number;
       readonly tokens?: { readonly chosen: readonly TokenReward[]; readonly rejected: readonly TokenReward[] };
     }
-  | { readonly id: RecordId; readonly error: { readonly code: string; readonly message: string } };
+  | ErrorResult;
 
 /**
  * @param scores one per branch: the last turn; the responses; chosen, then rejected
@@ -67,7 +74,7 @@ export function scoreResult(
   }
 }
 
-export function errorResult(id: RecordId, { code, message }: VlRewardError): Result {
+export function errorResult(id: RecordId, { code, message }: VlRewardError): ErrorResult {
   return { id, error: { code, message } };
 }
 
@@ -78,13 +85,4 @@ export function resultLine(result: Result): string {
 
 function firstMaximum(values: readonly number[]): number {
   return values.reduce((best, value, index) => (value > (values[best] ?? value) ? index : best), 0);
-}
-
-/** The shortest decimal number that is the same float32: 0.1 rather than 0.10000000149011612. */
-function shortFloat(value: number): number {
-  for (let digits = 6; digits <= 9; digits++) {
-    const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return short;
-  }
-  return value;
 }

@@ -1,6 +1,6 @@
 /** @file Records as groups for the engine, and what the engine makes of them as results: the two ends of the road. */
 import type { Message } from "../conversation.ts";
-import type { PreferenceRecord } from "../data/record.ts";
+import type { PreferenceRecord, PromptRecord } from "../data/record.ts";
 import type { RecordId } from "../data/record-line.ts";
 import { errorResult, type Result, scoreResult, type TokenReward } from "../data/result.ts";
 import type { Group, ReadResult } from "../engine/group.ts";
@@ -19,6 +19,12 @@ export function groupOf(record: PreferenceRecord, baseFolder: string): Group {
     case "pair":
       return { prefix: record.messages, branches: [answer(record.chosen), answer(record.rejected)], baseFolder };
   }
+}
+
+/** A record's prompt alone: a group has an answer, and a prompt is the same with any, so this one's is empty. */
+export function promptGroupOf(record: PreferenceRecord | PromptRecord, baseFolder: string): Group {
+  const prefix = record.kind === "conversation" ? record.messages.slice(0, -1) : record.messages;
+  return { prefix, branches: [{ role: "assistant", content: "" }], baseFolder };
 }
 
 /** What is read for a record's result. */

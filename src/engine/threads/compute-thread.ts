@@ -54,8 +54,9 @@ function run(): void {
     });
   }
   parentPort?.ref(); // a prepare thread that crashes takes its port with it: this thread is not to end before it is told
-  const { place, parameters } = runner;
-  tell({ kind: "ready", info: { ...place, parameters, untrained: isUntrained(options.folder) } });
+  const { place, parameters, shape } = runner;
+  const { hidden: hiddenSize } = shape.decoder;
+  tell({ kind: "ready", info: { ...place, parameters, hiddenSize, untrained: isUntrained(options.folder) } });
 }
 
 function arrive(id: number, prompt: GroupPrompt, ask: Ask): void {

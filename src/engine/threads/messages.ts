@@ -87,6 +87,7 @@ export interface DeviceInfo {
   readonly device: string;
   readonly dtype: EngineInfo["dtype"];
   readonly parameters: number;
+  readonly hiddenSize: number;
   readonly untrained: boolean;
 }
 
@@ -97,6 +98,8 @@ export interface EngineInfo {
   readonly dtype: "float32" | "bfloat16";
   /** How many numbers the model's weights are, head included. */
   readonly parameters: number;
+  /** How many numbers a hidden state is, and so an embedding. */
+  readonly hiddenSize: number;
   /** The checkpoint says of itself that its weights are random. */
   readonly untrained: boolean;
 }

@@ -238,10 +238,12 @@ export class Pipeline {
       const choices = devices.map(({ device, dtype }) => `${dtype} on ${device}`).join(", ");
       throw new VlRewardError("usage", `With auto the devices compute in ${choices}; choose one dtype for all.`);
     }
+    const { parameters = 0, hiddenSize = 0 } = devices[0] ?? {}; // all hold the same model
     return {
       devices: devices.map(({ device }) => device),
       dtype,
-      parameters: devices[0]?.parameters ?? 0, // all hold the same model
+      parameters,
+      hiddenSize,
       untrained: devices.some(({ untrained }) => untrained),
     };
   }

@@ -1,0 +1,72 @@
+/** @file The road of a run that embeds: lines -> records -> groups -> the engine -> vectors, in the order of the lines. */
+import { type EmbeddedRecord, type Precision, rounded } from "../data/embedding.ts";
+import { type PreferenceRecord, readPromptRecord } from "../data/record.ts";
+import type { RecordId } from "../data/record-line.ts";
+import { errorResult } from "../data/result.ts";
+import type { ReadResult } from "../engine/group.ts";
+import type { ReadRequest } from "../engine/read/reader.ts";
+import { VlRewardError } from "../errors.ts";
+import type { Line } from "../files/json-lines.ts";
+import type { RewardEngine } from "./engine.ts";
+import { type Emit, linesInOrder, readLine } from "./lines-in-order.ts";
+import { groupOf, promptGroupOf } from "./record-groups.ts";
+
+type Pooled = Omit<Extract<ReadRequest, { readonly kind: "pooled" }>, "kind">;
+
+export interface EmbedOptions extends Pooled {
+  readonly precision: Precision;
+  /** Where relative paths inside the records start. */
+  readonly baseFolder: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Embeds all lines; a bad record's line gives its error. Over prompts a record has one vector, whatever its answers, and need
+ * have none. Rejects with the signal's reason, and where `lines` or `emit` do.
+ */
+export async function embedRecords(
+  lines: AsyncIterable<Line>,
+  engine: RewardEngine,
+  options: EmbedOptions,
+  emit: Emit<EmbeddedRecord>,
+): Promise<void> {
+  const { over, how, normalise, precision, baseFolder } = options;
+  const requests = [{ kind: "pooled", over, how, normalise }] as const;
+  const embedLine = async (line: Line, signal: AbortSignal): Promise<EmbeddedRecord> => {
+    const read = readLine(line, readPromptRecord);
+    if ("error" in read) return errorResult(read.id, read.error);
+    const { id, record } = read;
+    if (over === "prompt") {
+      const found = await engine.readGroup(promptGroupOf(record, baseFolder), requests, { signal });
+      return embeddedRecord(id, "prompt", found, precision);
+    }
+    if (record.kind === "prompt") return errorResult(id, noAnswer());
+    const found = await engine.readGroup(groupOf(record, baseFolder), requests, { signal });
+    return embeddedRecord(id, record.kind, found, precision);
+  };
+  await linesInOrder(lines, embedLine, options.signal, emit);
+}
+
+const noAnswer = (): VlRewardError =>
+  new VlRewardError(
+    "no_assistant_turn",
+    "no answer to embed: the last of the messages is the user's; " +
+      "end with an assistant turn, add responses, or chosen and rejected, or embed prompts (--of prompt)",
+  );
+
+/** A vector that JSON cannot hold makes it an error. */
+function embeddedRecord(
+  id: RecordId,
+  kind: PreferenceRecord["kind"] | "prompt",
+  read: ReadResult,
+  precision: Precision,
+): EmbeddedRecord {
+  if ("error" in read) return errorResult(id, read.error);
+  const vectors = read.answers.flat().filter((answer) => answer instanceof Float32Array);
+  try {
+    return { id, kind, vectors: vectors.map((vector) => rounded(vector, precision)) };
+  } catch (error) {
+    if (error instanceof VlRewardError) return errorResult(id, error);
+    throw error;
+  }
+}

@@ -1,0 +1,38 @@
+/** @file The lines of an input at work in the engine, many at once, their results in the order of the lines. */
+import type { RecordId } from "../data/record-line.ts";
+import type { VlRewardError } from "../errors.ts";
+import type { Line } from "../files/json-lines.ts";
+import { inOrder } from "../tasks/in-order.ts";
+import { readAhead } from "./engine.ts";
+
+/** Called once for each line, in order, as soon as the line and all before it are done; `endByte` is the line's. */
+export type Emit<Result> = (result: Result, endByte: number) => Promise<void> | void;
+
+/**
+ * Rejects with the signal's reason, and where `lines`, `work` or `emit` do.
+ *
+ * @param work is given a signal that aborts when the run ends, and must reject then
+ */
+export async function linesInOrder<Result>(
+  lines: AsyncIterable<Line>,
+  work: (line: Line, signal: AbortSignal) => Promise<Result>,
+  signal: AbortSignal,
+  emit: Emit<Result>,
+): Promise<void> {
+  const workOn = async (line: Line, ended: AbortSignal) => ({ result: await work(line, ended), endByte: line.endByte });
+  const results = inOrder(lines, workOn, {
+    ahead: readAhead.groups,
+    weight: ({ content }) => (typeof content === "string" ? content.length : 0),
+    maxWeight: readAhead.characters,
+    signal,
+  });
+  for await (const { result, endByte } of results) await emit(result, endByte);
+}
+
+/** What `read` makes of a line's text; or its error, where it is none. */
+export function readLine<Read>(
+  { number, content }: Line,
+  read: (text: string, lineNumber: number) => Read,
+): Read | { readonly id: RecordId; readonly error: VlRewardError } {
+  return typeof content === "string" ? read(content, number) : { id: number, error: content };
+}
