@@ -33,7 +33,7 @@ export function rounded(vector: Float32Array, precision: Precision): Float32Arra
   if (found.every(Number.isFinite)) return found;
   throw new VlRewardError(
     "score_not_finite",
-    `the embedding has numbers beyond ${largest16}, the largest float16; write float32, or embeddings of length 1`,
+    `the embedding has numbers beyond ${largest16}, the largest float16; write float32, or scale to length 1 (--normalize)`,
   );
 }
 
