@@ -98,7 +98,7 @@ export function parseConfig(json: unknown, file: string): Qwen3Config {
     headWidth: config.head_dim,
     maxPositions: config.max_position_embeddings,
     normEpsilon: config.rms_norm_eps,
-    ropeTheta: rope?.rope_theta ?? config.rope_theta ?? 1e6,
+    ropeTheta: rope?.rope_theta ?? config.rope_theta ?? 10_000,
   };
 }
 
