@@ -206,7 +206,7 @@ test("a picture or video is an error of its record; the others are scored", asyn
 
 const backbones = path.join(import.meta.dirname, "../../../shared/backbones");
 
-describe.skipIf(!existsSync(backbones))("the checkpoint of ../shared/backbones (skipped where it is absent)", () => {
+describe.skipIf(!existsSync(backbones))("the checkpoint of ../shared/backbones (needs it there)", () => {
   test.each(["text", "template"])("cases-%s to 5e-5", async (kind) => {
     const flags = ["--model", path.join(backbones, "models/qwen3"), "--device", "cpu", "--dtype", "float32"];
     const { code, stdout } = await run(["score", path.join(backbones, `cases-${kind}.jsonl`), ...flags]);

@@ -121,6 +121,16 @@ describe.each(["plain", "odd"])("%s, all weights, with the default parts", (shap
     expect(tensors.get("model.layers.1.self_attn.q_norm.weight")).toMatch(/^model/);
   });
 
+  test("a tokenizer finds the chat template where it looks: a file of its own, or its settings", () => {
+    const template = readFileSync(path.join(fixtures, "plain/chat_template.jinja"), "utf8"); // of both shapes
+    const file = path.join(folder, shape, "chat_template.jinja");
+    if (shape === "plain") expect(readFileSync(file, "utf8")).toBe(template);
+    else {
+      const settings = readJson(path.join(folder, shape, "tokenizer_config.json"));
+      expect(settings).toMatchObject({ chat_template: template });
+    }
+  });
+
   test("what is exported scores further apart than the last step's pass did", async () => {
     const last = metricsOf(shape).at(-1)?.margin ?? Number.NaN;
     const [first, after] = await Promise.all([

@@ -69,6 +69,12 @@ describe("the ways in which transformers has written the same", () => {
 test.each<[what: string, change: Record<string, unknown>, code: string, found: RegExp]>([
   ["quantised weights", { quantization_config: { quant_method: "gptq" } }, "checkpoint_unsupported", /quantised/],
   ["sliding windows", { use_sliding_window: true }, "checkpoint_unsupported", /use_sliding_window/],
+  [
+    "layers of windows",
+    { layer_types: ["full_attention", "sliding_attention"] },
+    "checkpoint_unsupported",
+    /"sliding_/,
+  ],
   ["biases in attention", { attention_bias: true }, "checkpoint_unsupported", /attention_bias/],
   ["scaled positions, version 4", { rope_scaling: scaled }, "checkpoint_unsupported", /"yarn"/],
   ["scaled positions, version 5", { rope_parameters: scaled }, "checkpoint_unsupported", /"yarn"/],
