@@ -149,7 +149,7 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
       ? TensorBoardLog.open(path.join(config.output, "tensorboard"), { afterStep: done })
       : undefined;
   let last = done;
-  let stateFolder = resumed?.folder;
+  let stateFolder = writes ? resumed?.folder : undefined; // the latest saved state, of the process that writes
   const noted = writes ? readEvaluations(config.output).findLast(({ step }) => step === done) : undefined;
   if (noted && stateFolder) noteEvaluation(config, stateFolder, noted.overall.accuracy);
   const remarks = [...data.notices];

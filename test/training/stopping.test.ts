@@ -212,7 +212,8 @@ describe("an evaluation", () => {
       expect(readFileSync(path.join(folder, name, "evaluations.jsonl"), "utf8")).toBe("");
 
       void server.open();
-      expect(await start([config, "--resume", ...flags]).ended).toMatchObject({ code: 0 });
+      const { code, stderr } = await start([config, "--resume", ...flags]).ended;
+      expect({ code, stderr }).toMatchObject({ code: 0 });
       const evaluations = linesOf<{ step: number; pairs: number; accuracy: number }>(name, "evaluations.jsonl");
       expect(evaluations.map(({ step, pairs }) => [step, pairs])).toEqual([
         [2, 3],
