@@ -26,6 +26,7 @@ const schema = z.looseObject({
   rms_norm_eps: z.number().positive().default(1e-6),
   attention_bias: z.boolean().default(false),
   use_sliding_window: z.boolean().nullish(),
+  layer_types: z.array(z.string()).nullish(), // transformers 5
   rope_theta: z.number().positive().optional(),
   rope_scaling: ropeSchema.nullish(), // transformers 4
   rope_parameters: ropeSchema.nullish(), // transformers 5
@@ -71,6 +72,10 @@ export function parseConfig(json: unknown, file: string): Qwen3Config {
       "use_sliding_window is true; only full attention is supported. Published checkpoints have false.",
     );
   }
+  const otherLayer = config.layer_types?.find((type) => type !== "full_attention");
+  if (otherLayer !== undefined) {
+    throw unsupported(`layer_types has "${otherLayer}"; only full_attention is supported.`);
+  }
   if (config.attention_bias) {
     throw unsupported("attention_bias is true; Qwen3's published checkpoints have no biases in attention.");
   }
@@ -98,7 +103,7 @@ export function parseConfig(json: unknown, file: string): Qwen3Config {
     headWidth: config.head_dim,
     maxPositions: config.max_position_embeddings,
     normEpsilon: config.rms_norm_eps,
-    ropeTheta: rope?.rope_theta ?? config.rope_theta ?? 1e6,
+    ropeTheta: rope?.rope_theta ?? config.rope_theta ?? 10_000,
   };
 }
 

@@ -26,7 +26,8 @@ export async function copyTextFiles(base: string, folder: string): Promise<void>
   for (const name of copied) if (has(name)) copyFileSync(path.join(base, name), path.join(folder, name));
   const settings = has("tokenizer_config.json") ? readJsonObject(path.join(base, "tokenizer_config.json")) : {};
   const { chat_template } = settings;
-  if (!has("chat_template.jinja") && !has("chat_template.json") && chat_template !== undefined) {
+  const isInSettingsAlone = !has("chat_template.jinja") && !has("chat_template.json") && chat_template !== undefined;
+  if (isInSettingsAlone) {
     writeFileSync(path.join(folder, "chat_template.json"), `${JSON.stringify({ chat_template }, null, 2)}\n`);
   }
   if (has("vocab.json") && has("merges.txt")) return;
@@ -34,7 +35,9 @@ export async function copyTextFiles(base: string, folder: string): Promise<void>
   if (!has("tokenizer.json")) {
     throw new VlRewardError("config_invalid", `${base} has neither tokenizer.json nor vocab.json with merges.txt.`);
   }
-  await saveTokenizer(folder, parseJsonFile(file, readFileSync(file, "utf8"), tokenizerJson));
+  // A tokenizer without a processor looks for the template in its settings, which are written anew.
+  const template = isInSettingsAlone && typeof chat_template === "string" ? chat_template : undefined;
+  await saveTokenizer(folder, parseJsonFile(file, readFileSync(file, "utf8"), tokenizerJson), template);
   copyFileSync(file, path.join(folder, "tokenizer.json"));
 }
 
