@@ -15,10 +15,16 @@ export function randomFrom(seed: number): (below: number) => number {
 const words = ["red", "a", "circle", "two", "left", "of", "the", "square\n", "blue", "12", "yes", "is", "not", "."];
 const pictures = ["odd.jpg", "tiny.png", "wide.png", "grey.png", "alpha.png", "exif.jpg"];
 
-/** A prompt with up to three pictures of test/fixtures/parity or a long text, and one to five answers, some of them equal. */
-export function randomGroup(random: (below: number) => number): { prefix: Message[]; branches: Message[] } {
+/**
+ * A prompt with up to three pictures of test/fixtures/parity, if the model sees, or a long text, and one to five answers, some of
+ * them equal.
+ */
+export function randomGroup(
+  random: (below: number) => number,
+  sees = true,
+): { prefix: Message[]; branches: Message[] } {
   const text = (length: number): string => Array.from({ length }, () => words[random(words.length)]).join(" ");
-  const parts: Part[] = Array.from({ length: random(4) }, () => ({
+  const parts: Part[] = Array.from({ length: sees ? random(4) : 0 }, () => ({
     type: "image",
     image: `media/${pictures[random(pictures.length)]}`,
   }));

@@ -37,22 +37,54 @@ const linesOf = (text: string): Record<string, unknown>[] =>
     .split("\n")
     .map((line) => JSON.parse(line));
 
-/** Each conversation of the cases, as the fixture's tensors are named: <id>-<answer>. */
-const cases = readFileSync(path.join(fixtures, "cases.jsonl"), "utf8")
-  .trim()
-  .split("\n")
-  .flatMap((line, number) => {
-    const read = readRecord(line, number);
-    if ("error" in read) throw read.error;
-    const { record, id } = read;
-    if (record.kind === "conversation") return [{ name: `${id}-0`, messages: record.messages }];
-    const answers = record.kind === "pair" ? [record.chosen, record.rejected] : record.responses;
-    return answers.map((content, answer) => {
-      const messages: readonly Message[] = [...record.messages, { role: "assistant", content }];
-      return { name: `${id}-${answer}`, messages };
+/** Each conversation of a file of records, as the fixture's tensors are named: <id>-<answer>. */
+const conversationsOf = (file: string): { name: string; messages: readonly Message[] }[] =>
+  readFileSync(file, "utf8")
+    .trim()
+    .split("\n")
+    .flatMap((line, number) => {
+      const read = readRecord(line, number);
+      if ("error" in read) throw read.error;
+      const { record, id } = read;
+      if (record.kind === "conversation") return [{ name: `${id}-0`, messages: record.messages }];
+      const answers = record.kind === "pair" ? [record.chosen, record.rejected] : record.responses;
+      return answers.map((content, answer) => {
+        const messages: readonly Message[] = [...record.messages, { role: "assistant", content }];
+        return { name: `${id}-${answer}`, messages };
+      });
     });
-  });
-const names = cases.map(({ name }) => name);
+
+interface Fixture {
+  readonly folder: string; // all of these are of test/fixtures/qwen3
+  readonly records: string;
+  readonly tensors: string;
+  readonly scores: string;
+  readonly gradientsOf: string; // the conversation whose score is differentiated
+  readonly gradients: number;
+  readonly biasedHead: boolean;
+}
+
+const ofShape = (shape: string) => ({
+  folder: shape,
+  records: "cases.jsonl",
+  tensors: `${shape}.expected.safetensors`,
+  scores: `${shape}.scores.jsonl`,
+  gradientsOf: "turns-0",
+});
+const checkpoints: Record<string, Fixture> = {
+  plain: { ...ofShape("plain"), gradients: 16, biasedHead: true },
+  odd: { ...ofShape("odd"), gradients: 15, biasedHead: false },
+  // Three query heads to a key, an lm_head that nobody needs, and answers that the template takes apart.
+  thoughts: {
+    folder: "thoughts/checkpoint",
+    records: "thoughts/cases.jsonl",
+    tensors: "thoughts/expected.safetensors",
+    scores: "thoughts/scores.jsonl",
+    gradientsOf: "think-before-0",
+    gradients: 14,
+    biasedHead: false,
+  },
+};
 
 /** max|a - b| / max|b|; NaN where any is. */
 function relativeError(actual: Tensor, expected: Tensor): number {
@@ -77,18 +109,20 @@ function hiddenOf({ backbone }: RewardModel, stream: TokenStream, runner: LayerR
 const rewardOf = (model: RewardModel, stream: TokenStream): Tensor =>
   model.head.forward(narrow(hiddenOf(model, stream), 0, stream.ids.length - 1, 1));
 
-describe.each(["plain", "odd"])("checkpoint %s", (shape) => {
+describe.each(Object.entries(checkpoints))("checkpoint %s", (_, fixture) => {
+  const cases = conversationsOf(path.join(fixtures, fixture.records));
+  const names = cases.map(({ name }) => name);
   const expected = new Map<string, Tensor>();
   const streams = new Map<string, TokenStream>();
   let model: RewardModel;
 
   beforeAll(async () => {
-    const file = path.join(fixtures, `${shape}.expected.safetensors`);
+    const file = path.join(fixtures, fixture.tensors);
     const header = [...readSafetensorsHeader(file)];
     const places = header.map(([, place]) => place);
     for (const [index, tensor] of mapFile(file, places).entries()) expected.set(header[index]?.[0] ?? "", tensor);
     // Owned, so that one loading serves gradients too; the engine's tests load mapped.
-    model = RewardModel.load(path.join(fixtures, shape), placement("cpu", "float32", "owned"));
+    model = RewardModel.load(path.join(fixtures, fixture.folder), placement("cpu", "float32", "owned"));
     const processor = await model.family.loadProcessor({ limits: {} });
     for (const { name, messages } of cases) {
       const group = await processor.prepare(messages.slice(0, -1), messages.slice(-1), { baseFolder: fixtures });
@@ -148,9 +182,9 @@ describe.each(["plain", "odd"])("checkpoint %s", (shape) => {
     const wanted = [...expected.keys()].filter((name) => name.includes("/grad."));
     const parameters = new Map(model.namedParameters());
     for (const { stored } of parameters.values()) stored.setRequiresGrad(true);
-    scope(() => backward(sum(rewardOf(model, streamOf("turns-0")))));
+    scope(() => backward(sum(rewardOf(model, streamOf(fixture.gradientsOf)))));
     const compared = wanted.flatMap((name) => {
-      const parameter = parameters.get(name.slice("turns-0/grad.".length));
+      const parameter = parameters.get(name.slice(`${fixture.gradientsOf}/grad.`.length));
       if (!parameter) return []; // a score.weight has no bias
       const gradient = accumulatedGradient(parameter.stored);
       if (!gradient) throw new Error(`no gradient for ${name}`);
@@ -158,16 +192,16 @@ describe.each(["plain", "odd"])("checkpoint %s", (shape) => {
       return [name];
     });
     for (const { stored } of parameters.values()) stored.setRequiresGrad(false);
-    expect(compared).toHaveLength(shape === "plain" ? 16 : 15);
-    expect(parameters.has("head.bias")).toBe(shape === "plain");
+    expect(compared).toHaveLength(fixture.gradients);
+    expect(parameters.has("head.bias")).toBe(fixture.biasedHead);
   });
 
   test("vl-reward score prints the reference's scores to 5e-5, in its order", async () => {
-    const folder = path.join(fixtures, shape);
+    const folder = path.join(fixtures, fixture.folder);
     const flags = ["--model", folder, "--device", "cpu", "--dtype", "float32"];
-    const { code, stdout } = await run(["score", path.join(fixtures, "cases.jsonl"), ...flags]);
+    const { code, stdout } = await run(["score", path.join(fixtures, fixture.records), ...flags]);
     expect(code).toBe(0);
-    expectLike(linesOf(stdout), linesOf(readFileSync(path.join(fixtures, `${shape}.scores.jsonl`), "utf8")));
+    expectLike(linesOf(stdout), linesOf(readFileSync(path.join(fixtures, fixture.scores), "utf8")));
   });
 });
 
