@@ -19,8 +19,8 @@ export function readGroups(file) {
     const { record } = read;
     if (record.kind !== "candidates") throw new Error(`${file}: line ${index + 1} has no responses`);
     return {
-      prefix: record.messages,
-      branches: record.responses.map((content) => ({ role: "assistant", content })),
+      prefix: record.prompt,
+      branches: record.answers,
       baseFolder: dirname(file),
     };
   });

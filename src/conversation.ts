@@ -3,7 +3,8 @@
  * `image_url`) is read by src/data; from here on everything is in these types.
  */
 
-export type Role = "system" | "user" | "assistant";
+/** Which of them may follow which, and whether there is a place for the last two, is the chat template's to say. */
+export type Role = "system" | "user" | "assistant" | "tool" | "developer";
 
 export interface TextPart {
   readonly type: "text";

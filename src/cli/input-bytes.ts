@@ -1,7 +1,36 @@
 /** @file The bytes of an opened input, whatever it is: a file, a pipe, standard input. */
-import { createReadStream, fstatSync } from "node:fs";
+import { createReadStream, fstatSync, read } from "node:fs";
 import { Socket } from "node:net";
+import { promisify } from "node:util";
+import type { Input } from "../files/containers/lines.ts";
 import { unreadable } from "./output.ts";
+
+/**
+ * An opened input, as the readers of its kinds want it.
+ *
+ * @param input a file descriptor; 0 is standard input
+ * @param name for errors
+ */
+export function inputOf(input: number, name = input === 0 ? "standard input" : "the input"): Input {
+  const stat = fstatSync(input);
+  const size = stat.isFile() ? stat.size : undefined;
+  const file =
+    size === undefined ? undefined : { size, read: (at: number, length: number) => readAt(input, at, length) };
+  return { name, chunks: bytesOf(input), file };
+}
+
+const readBytes = promisify(read);
+
+async function readAt(input: number, position: number, length: number): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafe(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await readBytes(input, bytes, filled, length - filled, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return bytes.subarray(0, filled);
+}
 
 /** @param input a file descriptor; 0 is standard input. Rejects with `input_unreadable`. */
 export async function* bytesOf(input: number): AsyncGenerator<Uint8Array> {

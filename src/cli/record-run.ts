@@ -4,14 +4,15 @@
  */
 import { fstatSync } from "node:fs";
 import type { EngineStats } from "../engine/threads/device-stats.ts";
-import { type Line, readLines } from "../files/json-lines.ts";
+import { linesOf } from "../files/containers/lines.ts";
+import type { Line } from "../files/json-lines.ts";
 import { locateModel } from "../hub/locate.ts";
 import { RewardEngine } from "../reward/engine.ts";
 import type { Emit } from "../reward/lines-in-order.ts";
 import { unlessAborted } from "../tasks/in-order.ts";
 import { embeddedModel, sayUntrained } from "./embedded-model.ts";
 import type { EngineChoice } from "./engine-flags.ts";
-import { bytesOf } from "./input-bytes.ts";
+import { inputOf } from "./input-bytes.ts";
 import type { Progress } from "./progress.ts";
 
 export interface RecordTask extends EngineChoice {
@@ -19,12 +20,12 @@ export interface RecordTask extends EngineChoice {
   readonly input: number;
 }
 
-/** Reads the lines and emits a result for each, in order. */
+/** Reads the lines and emits a result for each, in order -> the format of the records, where one could be read. */
 export type RecordWork<Result> = (
   lines: AsyncIterable<Line>,
   engine: RewardEngine,
   emit: Emit<Result>,
-) => Promise<void>;
+) => Promise<string | undefined>;
 
 export interface RecordParts<Result> {
   /** Called while the threads load the model: the checks of records need a tenth of a second to be loaded. */
@@ -34,6 +35,8 @@ export interface RecordParts<Result> {
 }
 
 export interface RunStats {
+  /** What the records are written as; undefined where none could be read. */
+  readonly format: string | undefined;
   readonly records: number;
   readonly failed: number;
   readonly sequences: number;
@@ -70,7 +73,7 @@ export async function runRecords<Result extends object>(
   const { size } = fstatSync(input); // 0 when unknown, as for a pipe
   const counts = { records: 0, failed: 0 };
   const write = begin(engine);
-  await work(readLines(bytesOf(input)), engine, async (result, endByte) => {
+  const format = await work(linesOf(inputOf(input)), engine, async (result, endByte) => {
     await write(result);
     counts.records++;
     if ("error" in result) counts.failed++;
@@ -79,15 +82,16 @@ export async function runRecords<Result extends object>(
   progress.end({ ...counts, share: 1 });
   const { sequences, tokens, mediaSeconds, computeSeconds, caches, devices } = engine.stats;
   const seconds = { load: loaded, media: mediaSeconds, compute: computeSeconds };
-  return { ...counts, sequences, tokens, seconds, caches, devices };
+  return { format, ...counts, sequences, tokens, seconds, caches, devices };
 }
 
 /** The text of `--stats`. */
-export function statsText({ seconds, caches, devices, ...counts }: RunStats): string {
+export function statsText({ format, seconds, caches, devices, ...counts }: RunStats): string {
   const peak = process.resourceUsage().maxRSS / 1024; // KiB to MiB
   const rounded = (value: number) => Number(value.toFixed(3));
   const times = Object.entries({ ...seconds, total: performance.now() / 1000 });
   const stats = {
+    format: format ?? null,
     ...counts,
     seconds: Object.fromEntries(times.map(([name, value]) => [name, rounded(value)])),
     peak_rss_mb: Number(peak.toFixed(1)),

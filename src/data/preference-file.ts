@@ -1,28 +1,19 @@
 /**
- * @file A file of preferences of any length: one pass finds where its lines begin, then any record can be read in any
- * order. In memory are 16 bytes a record. Blank lines are no records, but counted.
+ * @file A file of preferences of any length and kind: one pass finds where its records are, then any can be read in any
+ * order.
  *
  * The file must not change while it is in use: the index would point into the middle of other lines, and a run that is
  * resumed would see other data than the one it continues.
  */
 
-import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { VlRewardError } from "../errors.ts";
 import { decodeLine, lineTooLong, maxLineBytes } from "../files/json-lines.ts";
-import { GrowingArray } from "./growing-array.ts";
 import { type ReadPreference, readPreference } from "./preference.ts";
+import { indexRecords, type RecordIndex, readAt, unreadable } from "./preference-index.ts";
 
-const chunkBytes = 4 * 2 ** 20;
-const byteOrderMark = Buffer.from("\uFEFF");
-const [newline, space, tab, carriageReturn] = [0x0a, 0x20, 0x09, 0x0d];
-
-interface Index {
-  readonly starts: Float64Array; // [records], the byte where its line begins
-  readonly lengths: Uint32Array; // [records], bytes, the line end not counted
-  readonly lines: Uint32Array; // [records], zero-based, blank lines counted
-  readonly sha256: string;
-}
+/** Records are read so many bytes at once. */
+const runBytes = 4 * 2 ** 20;
 
 interface Version {
   readonly size: number;
@@ -35,9 +26,9 @@ export class PreferenceFile {
   readonly sha256: string;
   readonly #handle: FileHandle;
   readonly #version: Version;
-  readonly #index: Index;
+  readonly #index: RecordIndex;
 
-  private constructor(path: string, handle: FileHandle, version: Version, index: Index) {
+  private constructor(path: string, handle: FileHandle, version: Version, index: RecordIndex) {
     this.path = path;
     this.sha256 = index.sha256;
     this.#handle = handle;
@@ -53,7 +44,7 @@ export class PreferenceFile {
     try {
       const version = await handle.stat();
       if (!version.isFile()) throw new VlRewardError("input_unreadable", `${path} is not a regular file`);
-      const index = await readIndex(path, handle, signal);
+      const index = await indexRecords(path, handle, signal);
       const file = new PreferenceFile(path, handle, { size: version.size, mtimeMs: version.mtimeMs }, index);
       await file.#assertUnchanged();
       return file;
@@ -72,15 +63,6 @@ export class PreferenceFile {
     return this.#index.lines[record] ?? 0;
   }
 
-  /** Bytes from the beginning of the file to the end of a record, and of the whole file: for progress. */
-  endOf(record: number): number {
-    return (this.#index.starts[record] ?? 0) + (this.#index.lengths[record] ?? 0);
-  }
-
-  get bytes(): number {
-    return this.#version.size;
-  }
-
   /** One record. Rejects with `input_unreadable` when the file has changed since it was opened. */
   async read(record: number): Promise<ReadPreference> {
     if (!(Number.isInteger(record) && record >= 0 && record < this.length)) {
@@ -97,7 +79,7 @@ export class PreferenceFile {
       signal?.throwIfAborted();
       const start = this.#index.starts[first] ?? 0;
       let end = first + 1;
-      while (end < this.length && this.endOf(end) - start <= chunkBytes) end++;
+      while (end < this.length && this.#endOf(end) - start <= runBytes) end++;
       yield* await this.#readRun(first, end);
       first = end;
     }
@@ -105,23 +87,27 @@ export class PreferenceFile {
 
   async close(): Promise<void> {
     await this.#handle.close();
+    if (this.#index.handle !== this.#handle) await this.#index.handle.close();
+  }
+
+  #endOf(record: number): number {
+    return (this.#index.starts[record] ?? 0) + (this.#index.lengths[record] ?? 0);
   }
 
   /** The records from `first` to `end` with one read. */
   async #readRun(first: number, end: number): Promise<ReadPreference[]> {
-    const { starts, lengths, lines } = this.#index;
+    const { handle, starts, lengths, lines, errors } = this.#index;
     if ((lengths[first] ?? 0) > maxLineBytes) {
       return [{ id: lines[first] ?? 0, error: lineTooLong(maxLineBytes) }];
     }
     const from = starts[first] ?? 0;
-    const bytes = Buffer.allocUnsafe(this.endOf(end - 1) - from);
-    const filled = await fill(this.path, this.#handle, bytes, from);
+    const bytes = await readAt(this.path, handle, from, this.#endOf(end - 1) - from);
     await this.#assertUnchanged();
-    if (filled < bytes.length) throw this.#changed();
+    if (bytes.length < this.#endOf(end - 1) - from) throw this.#changed();
     return Array.from({ length: end - first }, (_, offset) => {
       const record = first + offset;
       const start = (starts[record] ?? 0) - from;
-      const content = decodeLine(bytes.subarray(start, start + (lengths[record] ?? 0)));
+      const content = errors.get(record) ?? decodeLine(bytes.subarray(start, start + (lengths[record] ?? 0)));
       const line = lines[record] ?? 0;
       return typeof content === "string" ? readPreference(content, line) : { id: line, error: content };
     });
@@ -138,72 +124,4 @@ export class PreferenceFile {
       `${this.path} was changed while it was in use; leave it as it is while training runs, and start again`,
     );
   }
-}
-
-async function readIndex(path: string, handle: FileHandle, signal: AbortSignal | undefined): Promise<Index> {
-  const hash = createHash("sha256");
-  const [starts, lengths, lines] = [
-    new GrowingArray(Float64Array),
-    new GrowingArray(Uint32Array),
-    new GrowingArray(Uint32Array),
-  ];
-  const chunk = Buffer.allocUnsafe(chunkBytes);
-  let line = 0;
-  let lineStart = 0; // in the file
-  let blank = true; // so far
-  const finishLine = (end: number) => {
-    if (!blank) {
-      starts.push(lineStart);
-      lengths.push(Math.min(end - lineStart, 2 ** 32 - 1));
-      lines.push(line);
-    }
-    line++;
-    lineStart = end + 1;
-    blank = true;
-  };
-  let position = 0;
-  for (;;) {
-    signal?.throwIfAborted();
-    const read = await fill(path, handle, chunk, position);
-    if (read === 0) break;
-    const bytes = chunk.subarray(0, read);
-    hash.update(bytes);
-    let from = 0;
-    if (position === 0 && bytes.subarray(0, 3).equals(byteOrderMark)) {
-      from = 3;
-      lineStart = 3;
-    }
-    while (from < read) {
-      const found = bytes.indexOf(newline, from);
-      const end = found === -1 ? read : found;
-      for (let at = from; blank && at < end; at++) blank = isBlank(bytes[at]);
-      if (found !== -1) finishLine(position + end);
-      from = end + 1;
-    }
-    position += read;
-  }
-  finishLine(position);
-  return { starts: starts.taken(), lengths: lengths.taken(), lines: lines.taken(), sha256: hash.digest("hex") };
-}
-
-const isBlank = (byte: number | undefined): boolean => byte === space || byte === tab || byte === carriageReturn;
-
-/** As many bytes as there are from `position` on, up to the buffer's length. */
-async function fill(path: string, handle: FileHandle, buffer: Buffer, position: number): Promise<number> {
-  let filled = 0;
-  while (filled < buffer.length) {
-    const { bytesRead } = await handle
-      .read(buffer, filled, buffer.length - filled, position + filled)
-      .catch((cause) => {
-        throw unreadable(path, cause);
-      });
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return filled;
-}
-
-function unreadable(path: string, cause: unknown): VlRewardError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new VlRewardError("input_unreadable", `${path} cannot be read: ${reason}`, { cause });
 }

@@ -95,6 +95,7 @@ describe("whole conversations", () => {
       '{"content": "Sure?", "role": "user"}, {"content": "No.", "role": "assistant"}], "source": "magpie_ultra"}';
     expect(readPreference(line, 3)).toEqual({
       id: 3,
+      format: "trl",
       preference: {
         id: 3,
         prefix: turns,
@@ -128,7 +129,7 @@ describe("whole conversations", () => {
     ["another number of turns", "invalid_record", [ask, reply("4")], [ask, reply("4"), ask, reply("5")]],
     ["equal answers", "invalid_record", [ask, reply("4")], [ask, reply([{ type: "text", text: "4" }])]],
     ["a user turn last", "no_assistant_turn", [ask, reply("4"), ask], [ask, reply("5")]],
-    ["no prompt", "invalid_roles", [reply("4")], [reply("5")]],
+    ["no prompt", "invalid_record", [reply("4")], [reply("5")]],
     ["no user turn before the answer", "invalid_roles", [ask, reply("4"), reply("5")], [ask, reply("4"), reply("6")]],
     ["no turns", "invalid_roles", [], [ask, reply("4")]],
     ["a string beside a list", "invalid_record", [ask, reply("4")], "5"],
@@ -139,15 +140,21 @@ describe("whole conversations", () => {
   it("says where a turn is wrong", () => {
     const chosen = [ask, { role: "gpt", content: "4" }];
     expect(refused({ chosen, rejected: chosen })[1]).toBe(
-      'chosen[1].role: expected system, user or assistant, found "gpt"',
+      'chosen[1].role: expected system, user, assistant, tool, developer, found "gpt" ' +
+        "(read as TRL's records (prompt, chosen, rejected))",
     );
     const misspelt = [{ role: "user", content: [{ type: "image", image: "a.png", max_pixel: 9 }] }, reply("4")];
     expect(refused({ chosen: misspelt, rejected: misspelt })[1]).toContain('did you mean "max_pixels"?');
   });
 
-  it("refuses messages beside them", () => {
-    const record = { messages: [ask], chosen: [ask, reply("4")], rejected: [ask, reply("5")] };
-    expect(refused(record)).toEqual(["invalid_record", expect.stringContaining("leave out messages")]);
+  it("takes messages beside them that repeat the prompt or chosen, as UltraFeedback has them, and no others", () => {
+    const conversations = { chosen: [ask, reply("4")], rejected: [ask, reply("5")] };
+    const alone = accepted(conversations);
+    expect(accepted({ ...conversations, messages: [ask] })).toEqual(alone);
+    expect(accepted({ ...conversations, messages: [ask, reply("4")], prompt: "2 + 2?" })).toEqual(alone);
+    const other = [{ role: "user", content: "3 + 3?" }];
+    expect(refused({ ...conversations, messages: other })[1]).toContain("messages are neither the prompt");
+    expect(refused({ ...conversations, prompt: "3 + 3?" })[1]).toContain("prompt is not the prompt");
   });
 });
 
@@ -177,7 +184,7 @@ describe("several answers with scores", () => {
   test.each<[found: string, record: object]>([
     ["as many scores as responses", { responses: ["a", "b"], scores: [1] }],
     ["no two answers have different scores", { responses: ["a", "b"], scores: [1, 1] }],
-    ["no two answers have different scores", { responses: [], scores: [] }],
+    ["no two answers have different scores", { responses: ["a", "a"], scores: [1, 1] }],
     ["two are equal, but their scores are 1 and 2", { responses: ["a", "a"], scores: [1, 2] }],
     ["found responses alone", { responses: ["a", "b"] }],
     ["found scores alone", { scores: [1, 2] }],
@@ -191,10 +198,14 @@ describe("several answers with scores", () => {
 describe("what is not a preference is refused", () => {
   test.each<[message: string, record: unknown]>([
     ["chosen and rejected are equal", { ...pair, rejected: "4" }],
-    ["found chosen alone", { messages: [ask], chosen: "4" }],
-    ["found rejected alone", { messages: [ask], rejected: "" }],
+    ["rejected: expected an answer beside chosen", { messages: [ask], chosen: "4" }],
+    ["chosen: expected an answer beside rejected", { messages: [ask], rejected: "" }],
+    ["found chosen alone", { prompt: [ask], chosen: "4" }],
     ["found none of them", { messages: [ask, reply("4")] }],
-    ["messages: expected a list of messages beside", { chosen: "4", rejected: "5" }],
+    [
+      "prompt: expected a string or a list of messages beside chosen and rejected (or messages)",
+      { chosen: "4", rejected: "5" },
+    ],
     ["chosen: expected a string or a list of messages, found the number 4", { ...pair, chosen: 4 }],
     ["margin: expected a number that is not negative, found the number -1", { ...pair, margin: -1 }],
     ["weight: expected a positive number, found the number 0", { ...pair, weight: 0 }],

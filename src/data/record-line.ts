@@ -1,13 +1,16 @@
 /**
- * @file What every kind of record has in common: a line of JSON, an object by a schema, an id. Keys that a schema does
- * not name are the user's own and are not looked at; a key whose value is null counts as absent.
+ * @file What every kind of record has in common: a line of JSON, an object of some format, an id. A key whose value is null
+ * counts as absent.
  */
 
-import type { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import type { RecordFormat } from "./formats/format.ts";
+import { assertAllRead, formatOf } from "./formats/formats.ts";
+import { openaiMessages } from "./formats/openai-messages.ts";
+import type { Row } from "./formats/row.ts";
 import { repeatedKey } from "./json-keys.ts";
-import { knownPartKeys, withoutNulls } from "./messages.ts";
-import { describe, invalidRecord, quote } from "./schema-errors.ts";
+import { withoutNulls } from "./parts.ts";
+import { describe, quote } from "./schema-errors.ts";
 
 /** Given by the user and returned as it is, or the zero-based number of the line. Need not be unique. */
 export type RecordId = string | number;
@@ -17,29 +20,51 @@ export type LineResult<Value> =
   | { readonly id: RecordId; readonly value: Value }
   | { readonly id: RecordId; readonly error: VlRewardError };
 
+/** A record of some format. */
+export interface ReadRow {
+  readonly format: RecordFormat;
+  readonly row: Row;
+  /** As it stands in the line, keys that are null left out. */
+  readonly record: Readonly<Record<string, unknown>>;
+}
+
 /**
  * Reads one line; whatever is in it, this returns and does not throw.
  *
- * @param read is given what the schema accepts; the VlRewardErrors it throws are the record's
+ * @param read is given what the line says; the VlRewardErrors it throws are the record's
  */
-export function readRecordLine<Wire, Value>(
+export function readRecordLine<Value>(
   line: string,
   lineNumber: number,
-  schema: z.ZodType<Wire>,
-  read: (wire: Wire, id: RecordId) => Value,
+  read: (found: ReadRow, id: RecordId) => Value,
 ): LineResult<Value> {
   let id: RecordId = lineNumber;
   try {
-    const value = withoutNulls(parseJson(line));
-    if (typeof value === "object" && value !== null && "id" in value) id = readId(value.id);
-    const wire = schema.safeParse(value);
-    if (!wire.success) throw invalidRecord(value, wire.error, (path) => knownPartKeys(value, path));
-    return { id, value: read(wire.data, id) };
+    const record = withoutNulls(parseJson(line));
+    if (!isRecord(record))
+      throw new VlRewardError("invalid_record", `expected a record, an object, found ${describe(record)}`);
+    if ("id" in record) id = readId(record.id);
+    const format = formatOf(record);
+    return { id, value: read({ format, row: readRow(record, format), record }, id) };
   } catch (error) {
     if (error instanceof VlRewardError) return { id, error };
     throw error;
   }
 }
+
+function readRow(record: Readonly<Record<string, unknown>>, format: RecordFormat): Row {
+  try {
+    assertAllRead(record, format);
+    return format.read(record);
+  } catch (error) {
+    // Whoever does not know that a record is taken for another tool's would look for `messages`.
+    if (!(error instanceof VlRewardError) || format === openaiMessages) throw error;
+    throw new VlRewardError(error.code, `${error.message} (read as ${format.title})`, { cause: error });
+  }
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 function parseJson(line: string): unknown {
   let value: unknown;

@@ -27,7 +27,7 @@ function withPart(part: unknown) {
 }
 
 function partOf(part: unknown) {
-  const content = accepted(withPart(part)).messages[0]?.content;
+  const content = accepted(withPart(part)).prompt[0]?.content;
   return Array.isArray(content) ? content[0] : undefined;
 }
 
@@ -35,30 +35,34 @@ describe("the three kinds of record", () => {
   it("reads a conversation", () => {
     expect(read({ id: "a", messages: [ask, reply] })).toEqual({
       id: "a",
-      record: { kind: "conversation", messages: [ask, reply] },
+      format: "messages",
+      record: { kind: "conversation", prompt: [ask], answers: [reply] },
     });
   });
 
   it("reads candidates", () => {
     expect(accepted({ messages: [ask], responses: ["4", "", "4"] })).toEqual({
       kind: "candidates",
-      messages: [ask],
-      responses: ["4", "", "4"],
+      prompt: [ask],
+      answers: [reply, { ...reply, content: "" }, reply],
     });
   });
 
   it("reads a pair", () => {
     expect(accepted({ messages: [ask], chosen: "4", rejected: "5" })).toEqual({
       kind: "pair",
-      messages: [ask],
-      chosen: "4",
-      rejected: "5",
+      prompt: [ask],
+      answers: [reply, { ...reply, content: "5" }],
     });
   });
 
   it("reads a prompt where prompts are asked for, and nowhere else", () => {
     const line = JSON.stringify({ id: "a", messages: [reply, ask] });
-    expect(readPromptRecord(line, 0)).toEqual({ id: "a", record: { kind: "prompt", messages: [reply, ask] } });
+    expect(readPromptRecord(line, 0)).toEqual({
+      id: "a",
+      format: "messages",
+      record: { kind: "prompt", prompt: [reply, ask], answers: [] },
+    });
     expect(refused(line)[0]).toBe("no_assistant_turn");
     for (const record of [
       { messages: [ask, reply] },
@@ -72,10 +76,7 @@ describe("the three kinds of record", () => {
   });
 
   it("lets the user's own keys through, on records and messages", () => {
-    expect(accepted({ source: "web", label: [1], messages: [{ ...ask, weight: 1 }, reply] }).messages).toEqual([
-      ask,
-      reply,
-    ]);
+    expect(accepted({ source: "web", label: [1], messages: [{ ...ask, weight: 1 }, reply] }).prompt).toEqual([ask]);
   });
 
   it("takes null for absent, as tables exported from Arrow have it", () => {
@@ -83,9 +84,11 @@ describe("the three kinds of record", () => {
     const record = { id: null, messages: [{ role: "user", content: [part] }, reply], responses: null, chosen: null };
     expect(read(record, 7)).toEqual({
       id: 7,
+      format: "messages",
       record: {
         kind: "conversation",
-        messages: [{ role: "user", content: [{ type: "text", text: "hi" }] }, reply],
+        prompt: [{ role: "user", content: [{ type: "text", text: "hi" }] }],
+        answers: [reply],
       },
     });
   });
@@ -169,7 +172,7 @@ describe("parts", () => {
   it("names an unknown type and the known ones", () => {
     expect(refused(withPart({ type: "input_audio", input_audio: {} }))).toEqual([
       "invalid_record",
-      "messages[0].content[0].type: expected a part of a known type (text, image_url, image, video), " +
+      "messages[0].content[0].type: expected a part of a known type (text, image_url, image, video, video_url), " +
         'found the string "input_audio"',
     ]);
   });
@@ -190,7 +193,7 @@ describe("parts", () => {
     ],
     [
       { type: "text", text: "a", image: "b.png" },
-      'messages[0].content[0]: unknown key "image"; known keys are type, text, detail, cache_control',
+      'messages[0].content[0]: unknown key "image"; known keys are type, text, detail, cache_control, uuid',
     ],
   ])("does not overlook the misspelt key in %j", (part, message) => {
     expect(refused(withPart(part))).toEqual(["invalid_record", message]);
@@ -215,15 +218,15 @@ describe("parts", () => {
       { type: "image", image: "a", max_pixels: "9" },
       'messages[0].content[0].max_pixels: expected a positive whole number, found the string "9"',
     ],
-    [{ type: "video", video: ["a", 1] }, "messages[0].content[0].video[1]: expected a string, found the number 1"],
+    [{ type: "video", video: ["a", 1] }, "messages[0].content[0].video[1]: expected an address, found the number 1"],
     [
       { type: "video", video: "a", fps: 0 },
       "messages[0].content[0].fps: expected a positive number, found the number 0",
     ],
     [{ type: "text" }, "messages[0].content[0].text: expected a string, found nothing"],
     [
-      "text",
-      'messages[0].content[0]: expected a part of a known type (text, image_url, image, video), found the string "text"',
+      7,
+      "messages[0].content[0]: expected a part of a known type (text, image_url, image, video, video_url), found the number 7",
     ],
   ])("names the path in %j", (part, message) => {
     expect(refused(withPart(part))).toEqual(["invalid_record", message]);
@@ -233,20 +236,26 @@ describe("parts", () => {
 describe("turns", () => {
   const system = { role: "system", content: "Be kind." };
 
-  it.each([[[system, ask, reply]], [[ask, ask, reply]], [[reply]], [[system, reply]], [[ask, reply, reply]]])(
-    "accepts what the chat template accepts: %j",
-    (messages) => {
-      expect(accepted({ messages }).messages).toEqual(messages);
-    },
-  );
+  it.each([
+    [[system, ask, reply]],
+    [[ask, ask, reply]],
+    [[reply]],
+    [[system, reply]],
+    [[ask, reply, reply]],
+    [[system, system, ask, reply]],
+    [[ask, { role: "tool", content: "4", tool_call_id: "x" }, reply]],
+    [[{ role: "developer", content: "Be kind." }, ask, system, reply]],
+  ])("leaves it to the chat template which turns may follow which: %j", (messages) => {
+    const { prompt, answers } = accepted({ messages });
+    expect([...prompt, ...answers]).toEqual(messages.map(({ role, content }) => ({ role, content })));
+  });
 
   it.each([
     [{ messages: [] }, "invalid_roles", "messages: expected at least one turn, found none"],
-    [{ messages: [ask, system, reply] }, "invalid_roles", "messages[1].role: only the first turn may be the system's"],
     [
-      { messages: [ask, { role: "tool", content: "x" }] },
+      { messages: [ask, { role: "gpt", content: "x" }] },
       "invalid_roles",
-      'messages[1].role: expected system, user or assistant, found "tool"',
+      'messages[1].role: expected system, user, assistant, tool, developer, found "gpt"',
     ],
     [
       { messages: [ask, reply], responses: ["4"] },
@@ -264,14 +273,18 @@ describe("turns", () => {
       "nothing to score: the last of the messages is the user's; end with an assistant turn, or add responses, or chosen and rejected",
     ],
     [{ messages: [ask], responses: [] }, "empty_candidates", "responses: the list is empty"],
-    [{ messages: [ask], responses: ["4", 5] }, "invalid_record", "responses[1]: expected a string, found the number 5"],
+    [
+      { messages: [ask], responses: ["4", 5] },
+      "invalid_record",
+      "responses[1]: expected a string or a list of messages, found the number 5",
+    ],
     [
       { messages: [ask], responses: ["4"], chosen: "4" },
       "invalid_record",
       "a record has either responses, or chosen and rejected, but not both",
     ],
-    [{ messages: [ask], chosen: "4" }, "invalid_record", "rejected: expected a string beside chosen, found nothing"],
-    [{ messages: [ask], rejected: "4" }, "invalid_record", "chosen: expected a string beside rejected, found nothing"],
+    [{ messages: [ask], chosen: "4" }, "invalid_record", "rejected: expected an answer beside chosen, found nothing"],
+    [{ messages: [ask], rejected: "4" }, "invalid_record", "chosen: expected an answer beside rejected, found nothing"],
     [{ message: [ask] }, "invalid_record", "messages: expected a list of messages, found nothing"],
     [
       { messages: [ask, { role: "assistant" }] },
@@ -331,7 +344,7 @@ describe("hostile lines", () => {
   it("reads what only looks hostile", () => {
     const emoji = '\u{1F600} \\" {"a": [,]} \u2028';
     expect(
-      accepted({ messages: [{ role: "user", content: emoji }, reply], a: { x: 1 }, b: { x: 1 } }).messages[0],
+      accepted({ messages: [{ role: "user", content: emoji }, reply], a: { x: 1 }, b: { x: 1 } }).prompt[0],
     ).toEqual({
       role: "user",
       content: emoji,
@@ -343,8 +356,8 @@ describe("hostile lines", () => {
     const image = `data:image/png;base64,${"A".repeat(20_000_000)}`;
     expect(accepted({ messages: [{ role: "user", content: [{ type: "image", image }] }], responses })).toEqual({
       kind: "candidates",
-      messages: [{ role: "user", content: [{ type: "image", image }] }],
-      responses,
+      prompt: [{ role: "user", content: [{ type: "image", image }] }],
+      answers: responses.map((content) => ({ role: "assistant", content })),
     });
   });
 });

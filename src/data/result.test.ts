@@ -3,10 +3,11 @@ import { VlRewardError } from "../errors.ts";
 import type { PreferenceRecord } from "./record.ts";
 import { errorResult, resultLine, scoreResult } from "./result.ts";
 
-const messages = [{ role: "user", content: "?" }] as const;
-const conversation: PreferenceRecord = { kind: "conversation", messages };
-const candidates: PreferenceRecord = { kind: "candidates", messages, responses: ["a", "b", "c"] };
-const pair: PreferenceRecord = { kind: "pair", messages, chosen: "a", rejected: "b" };
+const prompt = [{ role: "user", content: "?" }] as const;
+const answers = ["a", "b", "c"].map((content) => ({ role: "assistant", content }) as const);
+const conversation: PreferenceRecord = { kind: "conversation", prompt, answers: answers.slice(0, 1) };
+const candidates: PreferenceRecord = { kind: "candidates", prompt, answers };
+const pair: PreferenceRecord = { kind: "pair", prompt, answers: answers.slice(0, 2) };
 
 describe("results", () => {
   it("have the shape of their record", () => {

@@ -52,9 +52,13 @@ export function describe(value: unknown): string {
   return `the ${typeof value} ${String(value)}`;
 }
 
+const longestQuote = 120;
+
 /** A user's string in quotes, escaped and cut to a length that fits a message. */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text);
+  const quoted = JSON.stringify(text.slice(0, longestQuote));
+  if (text.length <= longestQuote && quoted.length <= longestQuote) return quoted;
+  return `${quoted.slice(0, longestQuote - 4)}..."`;
 }
 
 function deepest(issue: Issue): Issue {

@@ -33,11 +33,7 @@ describe("lengths are the reference's", () => {
   test.each(cases.map((read) => [read.id, read] as const))("case %s", async (id, read) => {
     if ("error" in read) throw read.error;
     const { record } = read;
-    const answer = (content: string): Message => ({ role: "assistant", content });
-    const [prefix, answers] =
-      record.kind === "conversation"
-        ? [record.messages.slice(0, -1), record.messages.slice(-1)]
-        : [record.messages, (record.kind === "pair" ? [record.chosen, record.rejected] : record.responses).map(answer)];
+    const { prompt: prefix, answers } = record;
     const { conversations, shared } = await count(prefix, answers);
     const ids = answers.map((_, index) => reference.get(`${id}-${index}`) ?? []);
     expect(conversations).toEqual(ids.map(({ length }) => length));

@@ -8,7 +8,7 @@ import type { ReadRequest } from "../engine/read/reader.ts";
 import { VlRewardError } from "../errors.ts";
 import type { Line } from "../files/json-lines.ts";
 import type { RewardEngine } from "./engine.ts";
-import { type Emit, linesInOrder, readLine } from "./lines-in-order.ts";
+import { type Emit, lineReader, linesInOrder } from "./lines-in-order.ts";
 import { groupOf, promptGroupOf } from "./record-groups.ts";
 
 type Pooled = Omit<Extract<ReadRequest, { readonly kind: "pooled" }>, "kind">;
@@ -29,11 +29,12 @@ export async function embedRecords(
   engine: RewardEngine,
   options: EmbedOptions,
   emit: Emit<EmbeddedRecord>,
-): Promise<void> {
+): Promise<string | undefined> {
+  const reader = lineReader(readPromptRecord);
   const { over, how, normalise, precision, baseFolder } = options;
   const requests = [{ kind: "pooled", over, how, normalise }] as const;
   const embedLine = async (line: Line, signal: AbortSignal): Promise<EmbeddedRecord> => {
-    const read = readLine(line, readPromptRecord);
+    const read = reader.read(line);
     if ("error" in read) return errorResult(read.id, read.error);
     const { id, record } = read;
     if (over === "prompt") {
@@ -45,6 +46,7 @@ export async function embedRecords(
     return embeddedRecord(id, record.kind, found, precision);
   };
   await linesInOrder(lines, embedLine, options.signal, emit);
+  return reader.format();
 }
 
 const noAnswer = (): VlRewardError =>

@@ -1,4 +1,5 @@
 /** @file The lines of an input at work in the engine, many at once, their results in the order of the lines. */
+import { OneFormat } from "../data/one-format.ts";
 import type { RecordId } from "../data/record-line.ts";
 import type { VlRewardError } from "../errors.ts";
 import type { Line } from "../files/json-lines.ts";
@@ -29,10 +30,20 @@ export async function linesInOrder<Result>(
   for await (const { result, endByte } of results) await emit(result, endByte);
 }
 
-/** What `read` makes of a line's text; or its error, where it is none. */
-export function readLine<Read>(
-  { number, content }: Line,
-  read: (text: string, lineNumber: number) => Read,
-): Read | { readonly id: RecordId; readonly error: VlRewardError } {
-  return typeof content === "string" ? read(content, number) : { id: number, error: content };
+/**
+ * Reads the lines of one file: what `read` makes of a line's text; or the error of a line that is none, or of a record whose format
+ * is not the file's. To be called in the order of the lines.
+ */
+export function lineReader<R extends ReadLine>(read: (text: string, lineNumber: number) => R) {
+  const formats = new OneFormat();
+  return {
+    read: ({ number, content }: Line): R | { readonly id: RecordId; readonly error: VlRewardError } =>
+      typeof content === "string" ? formats.check(read(content, number), number) : { id: number, error: content },
+    /** Of the records so far; undefined where none could be read. */
+    format: (): string | undefined => formats.format,
+  };
 }
+
+type ReadLine =
+  | { readonly id: RecordId; readonly format: string }
+  | { readonly id: RecordId; readonly error: VlRewardError };

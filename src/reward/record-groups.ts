@@ -1,5 +1,4 @@
 /** @file Records as groups for the engine, and what the engine makes of them as results: the two ends of the road. */
-import type { Message } from "../conversation.ts";
 import type { PreferenceRecord, PromptRecord } from "../data/record.ts";
 import type { RecordId } from "../data/record-line.ts";
 import { errorResult, type Result, scoreResult, type TokenReward } from "../data/result.ts";
@@ -9,22 +8,13 @@ import { VlRewardError } from "../errors.ts";
 import type { TextPlace } from "../models/prompt.ts";
 
 /** @param baseFolder where relative paths inside the record start */
-export function groupOf(record: PreferenceRecord, baseFolder: string): Group {
-  const answer = (content: string): Message => ({ role: "assistant", content });
-  switch (record.kind) {
-    case "conversation":
-      return { prefix: record.messages.slice(0, -1), branches: record.messages.slice(-1), baseFolder };
-    case "candidates":
-      return { prefix: record.messages, branches: record.responses.map(answer), baseFolder };
-    case "pair":
-      return { prefix: record.messages, branches: [answer(record.chosen), answer(record.rejected)], baseFolder };
-  }
+export function groupOf({ prompt, answers }: PreferenceRecord, baseFolder: string): Group {
+  return { prefix: prompt, branches: answers, baseFolder };
 }
 
 /** A record's prompt alone: a group has an answer, and a prompt is the same with any, so this one's is empty. */
-export function promptGroupOf(record: PreferenceRecord | PromptRecord, baseFolder: string): Group {
-  const prefix = record.kind === "conversation" ? record.messages.slice(0, -1) : record.messages;
-  return { prefix, branches: [{ role: "assistant", content: "" }], baseFolder };
+export function promptGroupOf({ prompt }: PreferenceRecord | PromptRecord, baseFolder: string): Group {
+  return { prefix: prompt, branches: [{ role: "assistant", content: "" }], baseFolder };
 }
 
 /** What is read for a record's result. */

@@ -6,11 +6,12 @@ import { readRecord } from "../data/record.ts";
 import { errorResult, type Result } from "../data/result.ts";
 import type { Line } from "../files/json-lines.ts";
 import type { RewardEngine } from "./engine.ts";
-import { type Emit, linesInOrder, readLine } from "./lines-in-order.ts";
+import { type Emit, lineReader, linesInOrder } from "./lines-in-order.ts";
 import { groupOf, requestsFor, resultOf } from "./record-groups.ts";
 
 /**
  * Scores all lines; a bad record's line gives its error. Rejects with the signal's reason, and where `lines` or `emit` do.
+ * -> the format of the records; undefined where none could be read
  *
  * @param options where relative paths inside the records start, and whether each token's reward is wanted
  */
@@ -19,13 +20,15 @@ export async function scoreRecords(
   engine: RewardEngine,
   options: { readonly baseFolder: string; readonly perToken: boolean; readonly signal: AbortSignal },
   emit: Emit<Result>,
-): Promise<void> {
+): Promise<string | undefined> {
+  const reader = lineReader(readRecord);
   const requests = requestsFor(options.perToken);
   const scoreLine = async (line: Line, signal: AbortSignal): Promise<Result> => {
-    const read = readLine(line, readRecord);
+    const read = reader.read(line);
     if ("error" in read) return errorResult(read.id, read.error);
     const found = await engine.readGroup(groupOf(read.record, options.baseFolder), requests, { signal });
     return resultOf(read.id, read.record, found);
   };
   await linesInOrder(lines, scoreLine, options.signal, emit);
+  return reader.format();
 }

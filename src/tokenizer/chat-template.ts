@@ -9,6 +9,7 @@
 
 import { join } from "node:path";
 import { z } from "zod";
+import type { Role } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
 import { parseJsonFile, readIfThere } from "./config-file.ts";
 import { hidingFor } from "./hiding.ts";
@@ -17,7 +18,7 @@ import { anyOf } from "./tokenizer.ts";
 
 /** A turn, as far as a template sees it; pictures and videos are only places. */
 export interface TemplateMessage {
-  readonly role: "system" | "user" | "assistant";
+  readonly role: Role;
   readonly content: string | readonly TemplatePart[];
 }
 
@@ -98,9 +99,11 @@ export class ChatTemplate {
    * segments are what transformers renders.
    *
    * @param controlTokens without any, all is one segment
-   * @throws config_invalid if the template fails, or decides by characters of control tokens in texts
+   * @throws config_invalid if the template fails, or decides by characters of control tokens in texts; invalid_roles if it
+   *   leaves out a turn that not every template has a place for
    */
   render(messages: readonly TemplateMessage[], controlTokens: Iterable<string> = []): Segment[] {
+    this.#assertPlaces(messages);
     const tokens = [...controlTokens];
     const { signs, hide, restore } = hidingFor(tokens, textsOf(messages));
     const plain = this.#print(messages, (text) => text);
@@ -123,6 +126,23 @@ export class ChatTemplate {
     }
     addText(from, hidden.length);
     return segments;
+  }
+
+  /** Of a tool, a developer, or a system that is not the first: templates pass over what they do not know. */
+  #assertPlaces(messages: readonly TemplateMessage[]): void {
+    const asked = messages.flatMap(({ role }, turn) =>
+      role === "tool" || role === "developer" || (role === "system" && turn > 0) ? [{ role, turn }] : [],
+    );
+    if (asked.length === 0) return;
+    const signOf = (turn: number) => `\u{e000}${turn}\u{e001}`;
+    const signed = messages.map(({ role }, turn) => ({ role, content: signOf(turn) }));
+    const printed = this.#print(signed, (text) => text);
+    for (const { role, turn } of asked) {
+      if (printed.includes(signOf(turn))) continue;
+      const place = role === "system" ? "a system turn that is not the first" : `a turn of the role "${role}"`;
+      const message = `messages[${turn}].role: the model's chat template has no place for ${place}; write it into another turn`;
+      throw new VlRewardError("invalid_roles", message);
+    }
   }
 
   #print(messages: readonly TemplateMessage[], change: (text: string) => string): string {

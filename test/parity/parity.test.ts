@@ -52,18 +52,8 @@ const cases: Case[] = readFileSync(path.join(fixtures, "cases.jsonl"), "utf8")
   .flatMap((line, number) => {
     const read = readRecord(line, number);
     if ("error" in read) throw read.error;
-    const { record } = read;
-    const answers =
-      record.kind === "conversation"
-        ? []
-        : record.kind === "pair"
-          ? [record.chosen, record.rejected]
-          : record.responses;
-    const conversations =
-      record.kind === "conversation"
-        ? [record.messages]
-        : answers.map((content): Message[] => [...record.messages, { role: "assistant", content }]);
-    return conversations.map((messages, answer) => ({ name: `${read.id}-${answer}`, messages }));
+    const { prompt, answers } = read.record;
+    return answers.map((own, answer) => ({ name: `${read.id}-${answer}`, messages: [...prompt, own] }));
   });
 
 /** max|a - b| / max|b| */

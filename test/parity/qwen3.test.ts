@@ -46,12 +46,7 @@ const conversationsOf = (file: string): { name: string; messages: readonly Messa
       const read = readRecord(line, number);
       if ("error" in read) throw read.error;
       const { record, id } = read;
-      if (record.kind === "conversation") return [{ name: `${id}-0`, messages: record.messages }];
-      const answers = record.kind === "pair" ? [record.chosen, record.rejected] : record.responses;
-      return answers.map((content, answer) => {
-        const messages: readonly Message[] = [...record.messages, { role: "assistant", content }];
-        return { name: `${id}-${answer}`, messages };
-      });
+      return record.answers.map((own, answer) => ({ name: `${id}-${answer}`, messages: [...record.prompt, own] }));
     });
 
 interface Fixture {

@@ -5,7 +5,8 @@
 import { createReadStream, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type CandidatesRecord, readRecord } from "../../data/record.ts";
+import type { Message } from "../../conversation.ts";
+import { type PreferenceRecord, readRecord } from "../../data/record.ts";
 import type { Result } from "../../data/result.ts";
 import { readLines } from "../../files/json-lines.ts";
 import type { RewardEngine } from "../../reward/engine.ts";
@@ -56,8 +57,8 @@ function judged(line: string, result: Result | undefined): JudgedExample {
     throw new Error(`an example without scores: ${line} ${JSON.stringify(result)}`);
   }
   const { right }: { right: number } = JSON.parse(line); // a key of the examples' own, which records do not know
-  const answers = read.record.responses.map((text, index) => ({
-    text,
+  const answers = read.record.answers.map(({ content }, index) => ({
+    text: textOf(content),
     score: result.scores[index] ?? Number.NaN,
     right: index === right,
   }));
@@ -65,10 +66,12 @@ function judged(line: string, result: Result | undefined): JudgedExample {
 }
 
 /** What the only turn of an example shows and asks. */
-function asked({ messages }: CandidatesRecord): Pick<JudgedExample, "picture" | "question"> {
-  const content = messages[0]?.content ?? "";
+function asked({ prompt }: PreferenceRecord): Pick<JudgedExample, "picture" | "question"> {
+  const content = prompt[0]?.content ?? "";
   if (typeof content === "string") return { question: content };
   const image = content.find((part) => part.type === "image");
-  const question = content.map((part) => (part.type === "text" ? part.text : "")).join("");
-  return { question, ...(image && { picture: join(exampleFolder, image.image) }) };
+  return { question: textOf(content), ...(image && { picture: join(exampleFolder, image.image) }) };
 }
+
+const textOf = (content: Message["content"]): string =>
+  typeof content === "string" ? content : content.map((part) => (part.type === "text" ? part.text : "")).join("");

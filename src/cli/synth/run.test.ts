@@ -48,9 +48,9 @@ test("preferences and records are read back, and say what the generator's docume
     const line = records[index] ?? "";
     const scored = readRecord(line, index);
     if ("error" in scored || scored.record.kind !== "candidates") throw new Error(line);
-    expect(imageOf(scored.record.messages)).toBe(image);
-    expect(scored.record.responses[JSON.parse(line).right]).toBe(right);
-    expect(scored.record.responses.length).toBeLessThanOrEqual(8);
+    expect(imageOf(scored.record.prompt)).toBe(image);
+    expect(scored.record.answers[JSON.parse(line).right]?.content).toBe(right);
+    expect(scored.record.answers.length).toBeLessThanOrEqual(8);
   }
 });
 

@@ -3,16 +3,18 @@
  * config.json has to name. The flags are command.ts's.
  */
 
-import { createReadStream } from "node:fs";
+import { closeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { readRecordTexts } from "../../data/record-texts.ts";
 import { VlRewardError } from "../../errors.ts";
-import { readLines } from "../../files/json-lines.ts";
+import { linesOf } from "../../files/containers/lines.ts";
 import { parseJsonFile } from "../../tokenizer/config-file.ts";
 import { saveTokenizer, trainTokenizer } from "../../tokenizer/train.ts";
 import { embeddedModel } from "../embedded-model.ts";
+import { inputOf } from "../input-bytes.ts";
+import { openInput } from "../output.ts";
 
 export interface TokenizerRun {
   readonly vocabSize: number;
@@ -47,21 +49,21 @@ export async function makeTokenizer(
 
 async function* textsOf(inputs: readonly string[]): AsyncGenerator<string> {
   for (const input of inputs) {
-    if (input.endsWith(".jsonl")) yield* recordTexts(input);
+    if (/\.(jsonl?|parquet)(\.gz|\.zst)?$/.test(input)) yield* recordTexts(input);
     else yield await wholeText(input);
   }
 }
 
 async function* recordTexts(file: string): AsyncGenerator<string> {
-  const chunks = createReadStream(file);
+  const input = openInput(file);
   try {
-    for await (const { number, content } of readLines(chunks)) {
+    for await (const { number, content } of linesOf(inputOf(input, file))) {
       const read = typeof content === "string" ? readRecordTexts(content, number) : { error: content };
       if ("error" in read) throw new VlRewardError(read.error.code, `${file}:${number + 1}: ${read.error.message}`);
       yield* read.value;
     }
-  } catch (cause) {
-    throw cause instanceof VlRewardError ? cause : unreadable(file, cause);
+  } finally {
+    closeSync(input);
   }
 }
 

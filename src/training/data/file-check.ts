@@ -9,6 +9,7 @@
 import path from "node:path";
 import { hashShare } from "../../data/canonical.ts";
 import { GrowingArray } from "../../data/growing-array.ts";
+import { OneFormat } from "../../data/one-format.ts";
 import type { ReadPreference } from "../../data/preference.ts";
 import { PreferenceFile } from "../../data/preference-file.ts";
 import { type ErrorCode, VlRewardError } from "../../errors.ts";
@@ -57,6 +58,8 @@ export interface BadRecord {
 
 export interface FileReport {
   readonly path: string;
+  /** What the records are written as; undefined where none could be read. */
+  readonly format: string | undefined;
   /** Lines that are not blank, good and bad. */
   readonly records: number;
   readonly usable: number;
@@ -81,9 +84,11 @@ export async function checkFile(
   const file = await PreferenceFile.open(filePath, options.signal);
   try {
     const found = new Findings(file);
+    const formats = new OneFormat();
+    let record = 0;
     const outcomes = inOrder(
       file.records(options.signal),
-      (read) => checkRecord(read, path.dirname(filePath), options),
+      (read) => checkRecord(formats.check(read, file.lineOf(record++)), path.dirname(filePath), options),
       {
         ahead: recordsAhead,
         weight: () => 0,
@@ -95,7 +100,7 @@ export async function checkFile(
       found.add(outcome);
       options.onProgress({ path: filePath, ...found.progress });
     }
-    return { checked: found.checked(), report: found.report() };
+    return { checked: found.checked(), report: { format: formats.format, ...found.report() } };
   } finally {
     await file.close();
   }
@@ -203,7 +208,7 @@ class Findings {
     };
   }
 
-  report(): FileReport {
+  report(): Omit<FileReport, "format"> {
     const { records, usable, pairs, bad, dropped, cut, refused, unknown, longest } = this.#counts;
     return {
       path: this.#file.path,

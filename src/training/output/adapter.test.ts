@@ -61,8 +61,8 @@ async function rewardsOf(scored: RewardModel): Promise<Map<string, number>> {
   for (const [number, line] of lines(path.join(parity, "cases.jsonl")).entries()) {
     const read = readRecord(line, number);
     if ("error" in read || !expected.has(String(read.id)) || read.record.kind !== "conversation") continue;
-    const { messages } = read.record;
-    const group = await processor.prepare(messages.slice(0, -1), messages.slice(-1), { baseFolder: parity });
+    const { prompt, answers } = read.record;
+    const group = await processor.prepare(prompt, answers, { baseFolder: parity });
     const [branch] = group.branches;
     if (!branch) throw new Error("no branch");
     const conversation = wholeConversation(group, branch);

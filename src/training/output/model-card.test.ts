@@ -5,6 +5,7 @@ import { type ModelCard, modelCard } from "./model-card.ts";
 
 const report = {
   path: "/somewhere/data.jsonl",
+  format: "messages",
   records: 1000,
   usable: 990,
   pairs: 995,

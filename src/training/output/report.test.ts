@@ -73,6 +73,7 @@ describe("the report", () => {
   it("shows curves, stages, totals, sources and data", () => {
     const report = {
       path: "/somewhere/pairs.jsonl",
+      format: "messages",
       records: 1000,
       usable: 990,
       pairs: 995,
