@@ -77,7 +77,10 @@ class Scan {
       if (this.#inString) {
         if (this.#escaped) this.#escaped = false;
         else if (byte === backslash) this.#escaped = true;
-        else if (byte === quoteByte) this.#inString = false;
+        else if (byte === quoteByte) {
+          this.#inString = false;
+          this.#end = this.#position + 1;
+        }
         continue;
       }
       if (byte <= 0x20 || (byte >= 0x80 && this.#position < 3)) continue; // blank, or the byte order mark
