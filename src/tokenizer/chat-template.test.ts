@@ -147,4 +147,37 @@ describe("rendering", () => {
     const template = new ChatTemplate("{{ raise_exception('roles must alternate') }}");
     expect(() => template.render(hello)).toThrow(/refuses the conversation: roles must alternate/);
   });
+
+  describe("turns that not every template has a place for", () => {
+    const turns = ["system", "user", "tool", "developer", "system", "assistant"] as const;
+    const messages = turns.map((role, turn): TemplateMessage => ({ role, content: `turn ${turn}` }));
+    const chatMl = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+    const known = (roles: string) =>
+      `{% for m in messages %}{% if m.role in [${roles}] and (m.role != 'system' or loop.first) %}{{ m.content }}{% endif %}{% endfor %}`;
+
+    it("are printed where there is one", () => {
+      expect(printed(new ChatTemplate(chatMl), messages)).toBe(
+        turns.map((role, turn) => `<${role}>turn ${turn}`).join(""),
+      );
+    });
+
+    it.each([
+      [
+        "'system', 'user', 'assistant', 'developer'",
+        'messages[2].role: the model\'s chat template has no place for a turn of the role "tool"',
+      ],
+      [
+        "'system', 'user', 'assistant', 'tool'",
+        'messages[3].role: the model\'s chat template has no place for a turn of the role "developer"',
+      ],
+      [
+        "'system', 'user', 'assistant', 'tool', 'developer'",
+        "messages[4].role: the model's chat template has no place for a system turn that is not the first",
+      ],
+    ])("are refused by name where a template knows only %s", (roles, message) => {
+      expect(() => new ChatTemplate(known(roles)).render(messages)).toThrow(
+        expect.objectContaining({ code: "invalid_roles", message: expect.stringContaining(message) }),
+      );
+    });
+  });
 });

@@ -22,7 +22,8 @@ import { runRecordCommand, standardOutput } from "../record-command.ts";
 import { runScore } from "./run.ts";
 
 const examples = `
-Input: JSON Lines, one record each, in one of three shapes; "-" reads standard input.
+Input: JSON Lines, one record each, in one of three shapes or those of TRL, LLaMA-Factory and ms-swift; a JSON list, parquet, and
+any of them packed by gzip or zstd (docs/records.md). "-" reads standard input.
   {"messages": [..., {"role": "assistant", "content": "..."}]}     ->  {"id", "score"}
   {"messages": [...], "responses": ["...", "..."]}                 ->  {"id", "scores", "best"}
   {"messages": [...], "chosen": "...", "rejected": "..."}          ->  {"id", "chosen", "rejected", "margin"}

@@ -145,14 +145,25 @@ function show(event: TrainEvent, progress: TrainProgress): void {
   }
 }
 
-function reportLine({ path, records, usable, pairs, bad, tooLong, lengthUnknown, longest }: FileReport): string {
+function reportLine({
+  path,
+  format,
+  records,
+  usable,
+  pairs,
+  bad,
+  tooLong,
+  lengthUnknown,
+  longest,
+}: FileReport): string {
   const asides = [
     bad.count > 0 && `${grouped(bad.count)} bad, first line ${bad.first[0]?.line}: ${bad.first[0]?.message}`,
     tooLong.dropped > 0 && `${grouped(tooLong.dropped)} too long and dropped`,
     tooLong.cut > 0 && `${grouped(tooLong.cut)} too long and cut`,
     lengthUnknown > 0 && `${grouped(lengthUnknown)} of a length that is not known yet`,
   ].filter((text) => text !== false);
-  const counts = `${grouped(usable)} of ${grouped(records)} records, ${grouped(pairs)} pairs, longest ${grouped(longest)} tokens`;
+  const written = format === undefined || format === "messages" ? "" : ` (${format})`;
+  const counts = `${grouped(usable)} of ${grouped(records)} records${written}, ${grouped(pairs)} pairs, longest ${grouped(longest)} tokens`;
   return `${path}: ${[counts, ...asides].join("; ")}`;
 }
 
