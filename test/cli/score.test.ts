@@ -158,7 +158,7 @@ describe("bad records", () => {
       ["invalid_json", "{'messages': []}"],
       ["invalid_record", "[]"],
       ["invalid_record", JSON.stringify({ messages: "hello" })],
-      ["invalid_roles", JSON.stringify({ messages: [{ role: "tool", content: "x" }] })],
+      ["invalid_roles", JSON.stringify({ messages: [{ role: "robot", content: "x" }] })],
       ["no_assistant_turn", JSON.stringify({ messages: [question] })],
       ["empty_candidates", JSON.stringify({ messages: [question], responses: [] })],
       ["media_not_found", JSON.stringify(see("missing.png"))],
@@ -284,6 +284,7 @@ describe("files", () => {
     expect(results(readFileSync(output, "utf8")).map(({ id }) => id)).toEqual([0, 1, 2]);
     const found: Stats = JSON.parse(readFileSync(stats, "utf8"));
     expect(found).toEqual({
+      format: "messages",
       records: 3,
       failed: 1,
       sequences: 4,
