@@ -15,7 +15,7 @@ export const wireContent = z.union([text, z.array(wirePart, "a list of parts")],
 export const wireMessage = z.looseObject(
   {
     role: z.string("a role: system, user or assistant"),
-    content: wireContent,
+    content: wireContent.nullish(), // null beside a refusal or a tool call, which is told first
   },
   "a message: an object with role and content",
 );
@@ -62,20 +62,30 @@ export function readMessage({ role, content, ...others }: WireMessage, path: str
   if (!isRole(role)) {
     throw new VlRewardError("invalid_roles", `${path}.role: expected ${roles.join(", ")}, found ${quote(role)}`);
   }
-  for (const [key, value] of Object.entries(others)) assertUnimportant(key, value, path);
-  return { role, content: readContent(content, `${path}.content`), path };
+  assertUnimportant(others, path);
+  if (content !== undefined && content !== null) {
+    return { role, content: readContent(content, `${path}.content`), path };
+  }
+  const found = describe(content);
+  throw new VlRewardError("invalid_record", `${path}.content: expected a string or a list of parts, found ${found}`);
 }
 
 export function readContent(content: z.infer<typeof wireContent>, path: string): DraftMessage["content"] {
   return typeof content === "string" ? content : content.map((part, index) => readPart(part, `${path}[${index}]`));
 }
 
-function assertUnimportant(key: string, value: unknown, path: string): void {
-  if (isEmpty(value)) return;
-  const reason = unreadInMessages[key];
-  if (reason !== undefined) {
-    throw new VlRewardError("invalid_record", `${path}.${key}: ${reason}, found ${describe(value)}`);
+/**
+ * @param others the keys of a turn beside those that are read
+ * @throws VlRewardError `invalid_record` where one holds what a model would have to read
+ */
+export function assertUnimportant(others: Readonly<Record<string, unknown>>, path: string): void {
+  for (const [key, value] of Object.entries(others)) {
+    if (isEmpty(value)) continue;
+    const reason = unreadInMessages[key];
+    if (reason !== undefined) {
+      throw new VlRewardError("invalid_record", `${path}.${key}: ${reason}, found ${describe(value)}`);
+    }
+    if (!carriesMedia(key, value)) continue;
+    throw new VlRewardError("invalid_record", `${path}: ${mediaAdvice(key)}, or write the parts of the content`);
   }
-  if (!carriesMedia(key, value)) return;
-  throw new VlRewardError("invalid_record", `${path}: ${mediaAdvice(key)}, or write the parts of the content`);
 }

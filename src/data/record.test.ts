@@ -285,7 +285,12 @@ describe("turns", () => {
     ],
     [{ messages: [ask], chosen: "4" }, "invalid_record", "rejected: expected an answer beside chosen, found nothing"],
     [{ messages: [ask], rejected: "4" }, "invalid_record", "chosen: expected an answer beside rejected, found nothing"],
-    [{ message: [ask] }, "invalid_record", "messages: expected a list of messages, found nothing"],
+    [{ message: [ask] }, "invalid_record", expect.stringMatching(/^messages: expected a list.*found "message"; docs/)],
+    [
+      { messages: [ask, { ...reply, content: null, tool_calls: [{}] }] },
+      "invalid_record",
+      expect.stringMatching(/^messages.1..tool_calls: expected no tool calls/),
+    ],
     [
       { messages: [ask, { role: "assistant" }] },
       "invalid_record",

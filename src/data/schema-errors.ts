@@ -85,6 +85,7 @@ export function unknownKey(key: string, known: readonly string[]): string {
     .map((name) => ({ name, distance: editDistance(key, name) }))
     .sort((a, b) => a.distance - b.distance)[0];
   const close = nearest !== undefined && nearest.distance <= Math.max(2, nearest.name.length / 3);
+  if (known.length === 0) return `unknown key ${quote(key)}`;
   const hint = close ? `did you mean "${nearest.name}"?` : `known keys are ${known.join(", ")}`;
   return `unknown key ${quote(key)}; ${hint}`;
 }

@@ -196,6 +196,9 @@ describe("texts alone", () => {
       prompt: [user([picture, text("\nWhat?")]), reply("?"), { role: "tool", content: "4" }],
       answers: [reply("Four.")],
     });
+    const asChat = [user("hi"), reply("hello")];
+    expect(accepted({ conversations: asChat }).record).toEqual(accepted({ messages: asChat }).record);
+    expect(refused({ conversations: [{ ...said("human", "hi"), image: "a.png" }] })).toContain('"image"');
     expect(accepted({ system: "Be brief.", messages: [user("hi"), reply("hello")] }).record.prompt).toEqual([
       { role: "system", content: "Be brief." },
       user("hi"),

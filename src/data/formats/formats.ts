@@ -14,11 +14,12 @@ import { question } from "./question.ts";
 import { sharegpt } from "./sharegpt.ts";
 import { trl } from "./trl.ts";
 
-/** In the order in which they are asked; the last one takes what none has claimed, and says what it lacks. */
+/** In the order in which they are asked. */
 const formats: readonly RecordFormat[] = [hh, trl, sharegpt, alpaca, question, openaiMessages];
 
 /** Keys that other tools' records have input under, and that no format here reads. */
 const neverRead: Readonly<Record<string, string>> = {
+  pixel_values: "pictures are read, not what another processor has made of them",
   audio: "the model does not hear",
   audios: "the model does not hear",
   rejected_audios: "the model does not hear",
@@ -35,8 +36,15 @@ const neverRead: Readonly<Record<string, string>> = {
 /** The keys of all formats but those that any table may have. */
 const claimed = new Set(formats.flatMap(({ keys }) => keys).filter((key) => key !== "scores" && key !== "source"));
 
+/** @throws VlRewardError `invalid_record` for a record that no format claims */
 export function formatOf(record: Readonly<Record<string, unknown>>): RecordFormat {
-  return formats.find((format) => format.detects(record)) ?? openaiMessages;
+  const found = formats.find((format) => format.detects(record));
+  if (found) return found;
+  const keys = Object.keys(record).slice(0, 20).map(quote).join(", ");
+  throw invalid(
+    `messages: expected a list of messages (or prompt, conversations, instruction or question, as other tools have them), found ` +
+      `${keys || "no key"}; docs/records.md has the formats that are read`,
+  );
 }
 
 /**

@@ -9,17 +9,18 @@ import { z } from "zod";
 import type { Message, Role } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import { placeMedia, readBeside } from "../beside.ts";
-import type { DraftMessage } from "../messages.ts";
+import { assertUnimportant, type DraftMessage, readMessage, type WireMessage, wireMessage } from "../messages.ts";
 import { text } from "../parts.ts";
 import { jsonPath, quote } from "../schema-errors.ts";
 import { defineFormat } from "./format.ts";
 import { withSystem } from "./openai-messages.ts";
 import { answerOf, conversationRow, pairRow } from "./row.ts";
 
-const turn = z.object(
+const spoken = z.looseObject(
   { from: z.string("a speaker, such as human or gpt"), value: text },
   "a turn: an object with from and value",
 );
+const turn = z.union([spoken, wireMessage], "a turn: an object with from and value");
 const answer = z.union([text, turn, z.array(turn, "a list of turns").length(1, "one turn")], "a turn or a string");
 
 const speakers: Readonly<Record<string, Role>> = {
@@ -57,17 +58,22 @@ export const sharegpt = defineFormat({
   },
 });
 
-function draft({ from, value }: z.infer<typeof turn>, path: string): DraftMessage {
+function draft(one: z.infer<typeof turn>, path: string): DraftMessage {
+  if (isMessage(one)) return readMessage(one, path);
+  const { from, value, ...others } = one;
+  assertUnimportant(others, path);
   const role = Object.hasOwn(speakers, from) ? speakers[from] : undefined;
   if (role !== undefined) return { role, content: value, path };
   const known = Object.keys(speakers).join(", ");
   throw new VlRewardError("invalid_roles", `${path}.from: expected ${known}, found ${quote(from)}`);
 }
 
+const isMessage = (one: z.infer<typeof turn>): one is WireMessage => "role" in one;
+
 function readAnswer(given: z.infer<typeof answer>, key: string): Message {
   const one = Array.isArray(given) ? given[0] : given;
   if (typeof one === "string" || one === undefined) return answerOf(one ?? "");
-  const { role, content } = draft(one, key);
-  if (role === "assistant") return { role, content: typeof content === "string" ? content : "" };
-  throw new VlRewardError("no_assistant_turn", `${key}: expected the assistant's turn, found the ${role}'s`);
+  const read = draft(one, key);
+  if (read.role === "assistant") return placeMedia([read])[0] ?? answerOf("");
+  throw new VlRewardError("no_assistant_turn", `${key}: expected the assistant's turn, found the ${read.role}'s`);
 }
