@@ -9,9 +9,9 @@
 
 import { z } from "zod";
 import type { Message, Part, Role } from "../conversation.ts";
-import { VlRewardError } from "../errors.ts";
+import { quote, VlRewardError } from "../errors.ts";
 import { camelCase } from "../files/camel-case.ts";
-import { jsonPath, quote } from "./schema-errors.ts";
+import { jsonPath } from "./schema-errors.ts";
 
 /** Text that has an encoding: half a surrogate pair has none, and a tokenizer would replace it without a word. */
 export const text = z

@@ -4,10 +4,10 @@
  */
 
 import type { z } from "zod";
-import { VlRewardError } from "../errors.ts";
+import { quote, VlRewardError } from "../errors.ts";
 import { repeatedKey } from "./json-keys.ts";
 import { knownPartKeys, withoutNulls } from "./messages.ts";
-import { describe, invalidRecord, quote } from "./schema-errors.ts";
+import { describe, invalidRecord } from "./schema-errors.ts";
 
 /** Given by the user and returned as it is, or the zero-based number of the line. Need not be unique. */
 export type RecordId = string | number;

@@ -7,7 +7,7 @@
  */
 
 import type { z } from "zod";
-import { VlRewardError } from "../errors.ts";
+import { quote, VlRewardError } from "../errors.ts";
 
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;
@@ -50,11 +50,6 @@ export function describe(value: unknown): string {
   if (typeof value === "object") return "an object";
   if (typeof value === "string") return `the string ${quote(value)}`;
   return `the ${typeof value} ${String(value)}`;
-}
-
-/** A user's string in quotes, escaped and cut to a length that fits a message. */
-export function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 57)}...` : text);
 }
 
 function deepest(issue: Issue): Issue {
