@@ -69,14 +69,22 @@ export async function runRecords<Result extends object>(
 
   const { size } = fstatSync(input); // 0 when unknown, as for a pipe
   const counts = { records: 0, failed: 0 };
+  let share = size > 0 ? 0 : undefined;
+  // A record may take minutes.
+  const watch = setInterval(() => progress.update({ ...counts, share, inside: engine.stats.sequencesInside }), 200);
   const write = begin(engine);
-  await work(readLines(bytesOf(input)), engine, async (result, endByte) => {
-    await write(result);
-    counts.records++;
-    if ("error" in result) counts.failed++;
-    progress.update({ ...counts, share: size > 0 ? endByte / size : undefined });
-  });
-  progress.end({ ...counts, share: 1 });
+  try {
+    await work(readLines(bytesOf(input)), engine, async (result, endByte) => {
+      await write(result);
+      counts.records++;
+      if ("error" in result) counts.failed++;
+      if (size > 0) share = endByte / size;
+      progress.update({ ...counts, share, inside: 0 });
+    });
+  } finally {
+    clearInterval(watch);
+  }
+  progress.end({ ...counts, share: 1, inside: 0 });
   const { sequences, tokens, mediaSeconds, computeSeconds, caches, devices } = engine.stats;
   const seconds = { load: loaded, media: mediaSeconds, compute: computeSeconds };
   return { ...counts, sequences, tokens, seconds, caches, devices };

@@ -6,6 +6,7 @@
 import type { z } from "zod";
 import { quote, VlRewardError } from "../errors.ts";
 import { repeatedKey } from "./json-keys.ts";
+import { assertBounded } from "./json-size.ts";
 import { knownPartKeys, withoutNulls } from "./messages.ts";
 import { describe, invalidRecord } from "./schema-errors.ts";
 
@@ -42,6 +43,7 @@ export function readRecordLine<Wire, Value>(
 }
 
 function parseJson(line: string): unknown {
+  assertBounded(line);
   let value: unknown;
   try {
     value = JSON.parse(line);
