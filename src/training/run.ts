@@ -179,8 +179,7 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
         emit({ kind: "not evaluated", step, message });
       },
       onSave: (step, stage) => {
-        log?.sync();
-        stateFolder = saveRun(context, step, stage);
+        stateFolder = saveRun(context, step, stage, log?.sync());
         emit({ kind: "saved", step });
       },
       onSkip: (place, { message }) => emit({ kind: "set aside", place, message }),
@@ -196,7 +195,11 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
     report(outcome === "finished" ? "Finished." : `Stopped after step ${last}.`);
     return { outcome, step: last };
   } catch (error) {
-    report(`Ended after step ${last}: ${error instanceof Error ? error.message : error}`);
+    try {
+      report(`Ended after step ${last}: ${error instanceof Error ? error.message : error}`);
+    } catch {
+      // What has ended the run says more, such as that its folder is gone.
+    }
     throw error;
   } finally {
     log?.close();

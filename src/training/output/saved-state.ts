@@ -20,19 +20,22 @@ import { incomplete, sync, type Written, writeTextDurably, writing } from "../..
 import { readJson } from "../../files/json.ts";
 import { isSystemError } from "../../files/system-error.ts";
 
+/** The tensors of a state: each a file `<name>.safetensors`. A state without one of them is none. */
+const tensorFiles = ["weights", "optimizer"] as const;
+export type TensorFile = (typeof tensorFiles)[number];
+
 export interface StateToSave {
   /** Optimizer steps done, over all stages. */
   readonly step: number;
   /** What JSON can hold, numbers finite. */
   readonly state: unknown;
-  /** Each becomes a file `<name>.safetensors`. */
-  readonly tensors: Readonly<Record<string, Iterable<TensorSource>>>;
+  readonly tensors: Readonly<Record<TensorFile, Iterable<TensorSource>>>;
 }
 
 export interface LoadedState {
   readonly state: unknown;
   /** By file and name: where they lie. */
-  readonly tensors: ReadonlyMap<string, ReadonlyMap<string, StoredTensor>>;
+  readonly tensors: ReadonlyMap<TensorFile, ReadonlyMap<string, StoredTensor>>;
 }
 
 const stateFile = "state.json";
@@ -40,12 +43,14 @@ const checksumFile = "checksums.json";
 const evaluationFile = "evaluation.json";
 const [removed, replaced, damaged] = [".removed", ".replaced", ".damaged"];
 
+const nameOf = (file: TensorFile): string => `${file}.safetensors`;
+
 /** The name of a state's folder. */
 export const folderOf = (step: number): string => `step-${String(step).padStart(8, "0")}`;
 
 /**
- * Saves a state into its own folder below `folder`, which is made where it is absent. When this returns, the state is on
- * the disk; until then nothing that was there before is gone. Throws `output_unwritable`.
+ * Saves a state into its own folder below `folder`, which is made where it is absent; the folder around that has to be there.
+ * When this returns, the state is on the disk; until then nothing that was there before is gone. Throws `output_unwritable`.
  *
  * @returns the state's folder
  */
@@ -55,14 +60,14 @@ export function saveState(folder: string, { step, state, tensors }: StateToSave)
   try {
     writing(temporary, () => {
       rmSync(temporary, { recursive: true, force: true });
-      mkdirSync(temporary, { recursive: true });
+      if (!existsSync(folder)) mkdirSync(folder); // not what is around it: a run whose output is gone is not to begin a second one
+      mkdirSync(temporary);
       sync(path.dirname(folder));
     });
     const written: Record<string, Written> = {};
     written[stateFile] = writeTextDurably(path.join(temporary, stateFile), `${JSON.stringify(state, null, 2)}\n`);
-    for (const [name, sources] of Object.entries(tensors)) {
-      const file = `${name}.safetensors`;
-      written[file] = writeSafetensors(path.join(temporary, file), sources);
+    for (const file of tensorFiles) {
+      written[nameOf(file)] = writeSafetensors(path.join(temporary, nameOf(file)), tensors[file]);
     }
     writeTextDurably(path.join(temporary, checksumFile), `${JSON.stringify(written, null, 2)}\n`);
     writing(target, () => {
@@ -110,13 +115,13 @@ export function latestState(folder: string, report: (message: string) => void): 
 
 /** Takes up a state that latestState has found. Throws `config_invalid` or `checkpoint_damaged` where it cannot be read. */
 export function loadState(stateFolder: string): LoadedState {
-  const tensors = new Map<string, ReadonlyMap<string, StoredTensor>>();
-  for (const name of readdirSync(stateFolder)) {
-    if (!name.endsWith(".safetensors")) continue;
-    const file = path.join(stateFolder, name);
-    const places = [...readSafetensorsHeader(file)].map(([tensor, place]) => [tensor, { ...place, file }] as const);
-    tensors.set(path.basename(name, ".safetensors"), new Map(places));
-  }
+  const tensors = new Map(
+    tensorFiles.map((name) => {
+      const file = path.join(stateFolder, nameOf(name));
+      const places = [...readSafetensorsHeader(file)].map(([tensor, place]) => [tensor, { ...place, file }] as const);
+      return [name, new Map(places)] as const;
+    }),
+  );
   return { state: readJson(path.join(stateFolder, stateFile)), tensors };
 }
 
@@ -190,7 +195,8 @@ const checksumsSchema = z.record(z.string(), z.object({ bytes: z.int(), crc32: z
 function damageOf(stateFolder: string): string | undefined {
   try {
     const checksums = checksumsSchema.parse(readJson(path.join(stateFolder, checksumFile)));
-    if (!checksums[stateFile]) return `${checksumFile} does not list ${stateFile}`;
+    const absent = [stateFile, ...tensorFiles.map(nameOf)].find((name) => !Object.hasOwn(checksums, name));
+    if (absent !== undefined) return `${checksumFile} does not list ${absent}`;
     for (const [name, expected] of Object.entries(checksums)) {
       const { bytes, crc32: found } = checksumOf(path.join(stateFolder, name));
       if (bytes !== expected.bytes) return `${name} has ${bytes} bytes, expected ${expected.bytes}`;
