@@ -26,7 +26,8 @@ export class AppendFile {
    */
   static open(path: string, size: number): AppendFile {
     return writing(path, () => {
-      const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o666);
+      // A pipe that nobody reads would be waited for without end; Windows has no such flag.
+      const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | (constants.O_NONBLOCK ?? 0), 0o666);
       try {
         if (fstatSync(fd).size > size) ftruncateSync(fd, size);
         return new AppendFile(path, fd, size);

@@ -3,10 +3,11 @@
  * is worth telling goes through one listener; the first process alone writes files.
  */
 
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { writeTextDurably, writing } from "../files/durable-file.ts";
+import { makeFolder } from "../files/folder.ts";
 import type { MediaPolicy } from "../media/policy.ts";
 import { familyOf } from "../models/families.ts";
 import type { Device } from "../torch/index.ts";
@@ -140,7 +141,7 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
   const done = resumed?.step ?? 0;
   const writes = world.rank === 0;
   if (writes) {
-    writing(config.output, () => mkdirSync(config.output, { recursive: true }));
+    writing(config.output, () => makeFolder(config.output));
     writeTextDurably(path.join(config.output, "config.yaml"), trainConfigText(config));
   }
   const log = writes ? MetricsLog.open(config.output, { afterStep: done }) : undefined;

@@ -4,13 +4,13 @@
  * The lines are a stable contract, in snake_case; readers ignore keys that they do not know. A number that is not finite
  * stands as null, because JSON has no other word for it, and is read back as NaN.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { VlRewardError } from "../../errors.ts";
 import { AppendFile } from "../../files/append-file.ts";
 import type { Written } from "../../files/durable-file.ts";
+import { readRegularFile } from "../../files/regular-file.ts";
 import { wilsonInterval } from "../../report/statistics.ts";
 
 /** One optimizer step. Loss, accuracy and margin are means over its pairs, before the weights change. */
@@ -314,9 +314,12 @@ function parseLine<Line>(text: string, schema: z.ZodType<Line>): Line | undefine
   }
 }
 
+/** Millions of steps; what Node reads at once. */
+const longestLog = 2 ** 31 - 1;
+
 function readIfThere(path: string): Buffer | undefined {
   try {
-    return readFileSync(path);
+    return readRegularFile(path, longestLog);
   } catch (cause) {
     if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
     const message = cause instanceof Error ? cause.message : String(cause);

@@ -8,7 +8,7 @@
  * same step, `.damaged` has been found damaged and waits for a person.
  */
 
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readSync, renameSync, rmSync } from "node:fs";
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
@@ -18,6 +18,7 @@ import { type TensorSource, writeSafetensors } from "../../checkpoint/save.ts";
 import { VlRewardError } from "../../errors.ts";
 import { incomplete, sync, type Written, writeTextDurably, writing } from "../../files/durable-file.ts";
 import { readJson } from "../../files/json.ts";
+import { UnsuitableFile, withRegularFile } from "../../files/regular-file.ts";
 import { isSystemError } from "../../files/system-error.ts";
 
 /** The tensors of a state: each a file `<name>.safetensors`. A state without one of them is none. */
@@ -206,13 +207,13 @@ function damageOf(stateFolder: string): string | undefined {
   } catch (error) {
     if (error instanceof z.ZodError) return `${checksumFile} is not a list of checksums`;
     if (error instanceof VlRewardError || isSystemError(error)) return error.message;
+    if (error instanceof UnsuitableFile) return `one of its files cannot be read: ${error.message}`;
     throw error;
   }
 }
 
 function checksumOf(file: string): Written {
-  const descriptor = openSync(file, "r");
-  try {
+  return withRegularFile(file, (descriptor) => {
     const buffer = Buffer.alloc(4 * 2 ** 20);
     let [bytes, checksum] = [0, 0];
     for (;;) {
@@ -221,7 +222,5 @@ function checksumOf(file: string): Written {
       bytes += read;
       checksum = crc32(buffer.subarray(0, read), checksum);
     }
-  } finally {
-    closeSync(descriptor);
-  }
+  });
 }
