@@ -413,8 +413,8 @@ describe("what is no configuration at all is refused in words, and short ones", 
 
   it("thousands of problems: the first of them are told, and how many there are", () => {
     const { message } = failure(`${least}${Array.from({ length: 5000 }, (_, index) => `k${index}: 1\n`).join("")}`);
-    expect(message.split("\n")).toHaveLength(22);
     expect(message).toMatch(/has 5000 problems:\n {2}line 4: unknown key "k0".*\n {2}and 4980 more$/s);
+    expect(message.length).toBeLessThan(4200);
   });
 
   it("a value of 100,000 characters", () => {

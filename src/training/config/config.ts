@@ -11,6 +11,7 @@ import { departure, unknownKey } from "../../data/schema-errors.ts";
 import { quote, VlRewardError } from "../../errors.ts";
 import { type CamelCase, camelCase, snakeCase } from "../../files/camel-case.ts";
 import { readRegularFile } from "../../files/regular-file.ts";
+import { isSystemError } from "../../files/system-error.ts";
 import { configKeys, isListAt, knownKeys } from "./config-keys.ts";
 import { trainConfigSchema } from "./config-schema.ts";
 
@@ -266,5 +267,10 @@ function resolveModel(model: string, folder: string, file: string): string {
 }
 
 function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    if (isSystemError(error)) return false; // absent, or a name that no file can have
+    throw error;
+  }
 }
