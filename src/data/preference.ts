@@ -161,6 +161,9 @@ function inOrder(prefix: readonly Message[], better: Message, worse: Message): R
   return { prefix, answers: [better, worse], ranks: [1, 0], places: [0, 1] };
 }
 
+/** Answers of a record, of which every two become a pair. */
+const mostCompared = 1000;
+
 function readScored({ messages, chosen, rejected, responses, scores }: Wire): RankedAnswers {
   if (chosen !== undefined || rejected !== undefined) {
     throw invalid("a record has either responses and scores, or chosen and rejected, but not both");
@@ -170,6 +173,9 @@ function readScored({ messages, chosen, rejected, responses, scores }: Wire): Ra
   }
   if (responses.length !== scores.length) {
     throw invalid(`expected as many scores as responses, found ${scores.length} for ${responses.length}`);
+  }
+  if (responses.length > mostCompared) {
+    throw invalid(`responses: ${responses.length} answers, at most ${mostCompared} are compared with each other`);
   }
   const prefix = readPrompt(messages, "responses");
   const scoreOf = new Map<string, number>();

@@ -253,7 +253,7 @@ async function checkFiles(
   { modelFolder, media, longest, localSize, signal, onProgress, onReport }: RunDataOptions,
 ): Promise<{ checked: Map<string, CheckedFile>; reports: FileReport[] }> {
   const limits = pixelLimitsOf(config);
-  const bytes = paths.reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
+  const bytes = paths.reduce((sum, path) => sum + sizeOf(path), 0);
   const threads = Math.max(1, Math.floor(availableParallelism() / localSize));
   const pool = bytes < worthThreads ? undefined : new CheckPool(modelFolder, limits, media, threads);
   try {
@@ -277,6 +277,15 @@ async function checkFiles(
     return { checked, reports };
   } finally {
     await pool?.close();
+  }
+}
+
+/** 0 where it cannot be told; what is wrong is said when the file is opened. */
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch {
+    return 0;
   }
 }
 
