@@ -2,7 +2,8 @@
  * @file The one error type of the package and the table of its stable codes.
  *
  * A code is part of the contract: it appears in result lines (`{"error": {"code", "message"}}`), in HTTP responses and
- * in docs/cli.md, and never changes its meaning. A message says what was found, what was expected and what to do.
+ * in docs/cli.md, and never changes its meaning. A message says what was found, what was expected and what to do, and stays short
+ * whatever was found.
  */
 
 /** Every code, with what it means. Codes of one record come first, then those that end a whole run. */
@@ -54,13 +55,32 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes;
 
+/** Of a message, in characters: room for every problem of a configuration, none for a picture that was taken for a path. */
+const longestMessage = 4000;
+
 /** The package's error. `message` is one or two sentences for a person; `code` is for programs. */
 export class VlRewardError extends Error {
   override readonly name = "VlRewardError";
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+    super(withoutMiddle(message, longestMessage), options);
     this.code = code;
   }
+}
+
+const longestQuote = 120;
+
+/** A user's string in quotes, escaped and cut to a length that fits a message. */
+export function quote(text: string): string {
+  const quoted = JSON.stringify(text.slice(0, longestQuote));
+  if (text.length <= longestQuote && quoted.length <= longestQuote) return quoted;
+  return `${quoted.slice(0, longestQuote - 4)}..."`;
+}
+
+/** A text, or its beginning and its end, where a path has its name and a message its advice. */
+export function withoutMiddle(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const end = Math.floor(most / 4);
+  return `${text.slice(0, most - end)} [... ${text.length - most} characters ...] ${text.slice(-end)}`;
 }

@@ -1,7 +1,7 @@
 /**
  * @file How far a run over records is, on standard error.
  */
-import { duration } from "../report/numbers.ts";
+import { duration, grouped } from "../report/numbers.ts";
 import { LiveLine } from "./live-line.ts";
 
 /** What is done so far; `share` is of the whole input, between 0 and 1, when its size is known. */
@@ -9,6 +9,8 @@ export interface Done {
   readonly records: number;
   readonly failed: number;
   readonly share: number | undefined;
+  /** Answers of records that are not done. */
+  readonly inside: number;
 }
 
 export class Progress extends LiveLine {
@@ -41,12 +43,13 @@ export class Progress extends LiveLine {
   }
 }
 
-/** "120 records, 2 failed, 4.2/s, 35%, about 3 min left". */
-export function progressText({ records, failed, share }: Done, seconds: number): string {
+/** "120 records, 2 failed, 3,500 answers of the next, 4.2/s, 35%, about 3 min left". */
+export function progressText({ records, failed, share, inside }: Done, seconds: number): string {
   const rate = seconds > 0 ? records / seconds : 0;
   return [
     `${records} record${records === 1 ? "" : "s"}`,
     ...(failed > 0 ? [`${failed} failed`] : []),
+    ...(inside > 0 ? [`${grouped(inside)} answers of the next`] : []),
     rate < 1 ? `${(rate * 60).toFixed(1)}/min` : `${rate.toFixed(1)}/s`,
     ...(share !== undefined && share > 0
       ? [`${Math.floor(share * 100)}%`, `about ${duration((seconds * (1 - share)) / share)} left`]

@@ -72,14 +72,23 @@ export async function runRecords<Result extends object>(
 
   const { size } = fstatSync(input); // 0 when unknown, as for a pipe
   const counts = { records: 0, failed: 0 };
+  let share = size > 0 ? 0 : undefined;
+  // A record may take minutes.
+  const watch = setInterval(() => progress.update({ ...counts, share, inside: engine.stats.sequencesInside }), 200);
   const write = begin(engine);
-  const format = await work(linesOf(inputOf(input)), engine, async (result, endByte) => {
-    await write(result);
-    counts.records++;
-    if ("error" in result) counts.failed++;
-    progress.update({ ...counts, share: size > 0 ? endByte / size : undefined });
-  });
-  progress.end({ ...counts, share: 1 });
+  let format: string | undefined;
+  try {
+    format = await work(linesOf(inputOf(input)), engine, async (result, endByte) => {
+      await write(result);
+      counts.records++;
+      if ("error" in result) counts.failed++;
+      if (size > 0) share = endByte / size;
+      progress.update({ ...counts, share, inside: 0 });
+    });
+  } finally {
+    clearInterval(watch);
+  }
+  progress.end({ ...counts, share: 1, inside: 0 });
   const { sequences, tokens, mediaSeconds, computeSeconds, caches, devices } = engine.stats;
   const seconds = { load: loaded, media: mediaSeconds, compute: computeSeconds };
   return { format, ...counts, sequences, tokens, seconds, caches, devices };

@@ -46,7 +46,7 @@ export function repeatedKey(json: string): string | undefined {
 }
 
 /** The position of the quote that closes the string opened at `start`: one with an even number of backslashes before. */
-function endOfString(json: string, start: number): number {
+export function endOfString(json: string, start: number): number {
   let end = json.indexOf('"', start + 1);
   for (; end !== -1; end = json.indexOf('"', end + 1)) {
     let backslashes = 0;

@@ -5,9 +5,9 @@
 
 import { z } from "zod";
 import type { Part, Role } from "../conversation.ts";
-import { VlRewardError } from "../errors.ts";
+import { quote, VlRewardError } from "../errors.ts";
 import { type EmptyPart, readPart, text, wirePart } from "./parts.ts";
-import { describe, jsonPath, quote } from "./schema-errors.ts";
+import { describe, jsonPath } from "./schema-errors.ts";
 import { carriesMedia, isEmpty, mediaAdvice } from "./unread.ts";
 
 export const wireContent = z.union([text, z.array(wirePart, "a list of parts")], "a string or a list of parts");

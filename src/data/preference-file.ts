@@ -6,6 +6,7 @@
  * resumed would see other data than the one it continues.
  */
 
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { VlRewardError } from "../errors.ts";
 import { decodeLine, lineTooLong, maxLineBytes } from "../files/json-lines.ts";
@@ -38,7 +39,8 @@ export class PreferenceFile {
 
   /** Reads the file once, about a gigabyte a second. Rejects with `input_unreadable`, with the signal's reason when that aborts. */
   static async open(path: string, signal?: AbortSignal): Promise<PreferenceFile> {
-    const handle = await open(path).catch((cause: unknown) => {
+    // Without the flag a pipe would be waited for without end; Windows has none.
+    const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((cause: unknown) => {
       throw unreadable(path, cause);
     });
     try {

@@ -185,6 +185,10 @@ describe("several answers with scores", () => {
     ["as many scores as responses", { responses: ["a", "b"], scores: [1] }],
     ["no two answers have different scores", { responses: ["a", "b"], scores: [1, 1] }],
     ["no two answers have different scores", { responses: ["a", "a"], scores: [1, 1] }],
+    [
+      "1001 answers, at most 1000 are compared",
+      { responses: Array.from({ length: 1001 }, (_, index) => `${index}`), scores: [...new Array(1001).keys()] },
+    ],
     ["two are equal, but their scores are 1 and 2", { responses: ["a", "a"], scores: [1, 2] }],
     ["found responses alone", { responses: ["a", "b"] }],
     ["found scores alone", { scores: [1, 2] }],

@@ -110,10 +110,16 @@ function rankedAnswers({ kind, answers }: Row, scores: readonly number[] | undef
   throw invalid(`expected chosen and rejected, or responses and scores, found ${found}`);
 }
 
+/** Answers of a record, of which every two become a pair. */
+const mostCompared = 1000;
+
 /** Equal answers are one. */
 function scored(responses: readonly Message[], scores: readonly number[]): RankedAnswers {
   if (responses.length !== scores.length) {
     throw invalid(`expected as many scores as responses, found ${scores.length} for ${responses.length}`);
+  }
+  if (responses.length > mostCompared) {
+    throw invalid(`responses: ${responses.length} answers, at most ${mostCompared} are compared with each other`);
   }
   const indexOf = new Map<string, number>();
   const answers: Message[] = [];

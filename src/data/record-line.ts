@@ -3,14 +3,15 @@
  * counts as absent.
  */
 
-import { VlRewardError } from "../errors.ts";
+import { quote, VlRewardError } from "../errors.ts";
 import type { RecordFormat } from "./formats/format.ts";
 import { assertAllRead, formatOf } from "./formats/formats.ts";
 import { openaiMessages } from "./formats/openai-messages.ts";
 import type { Row } from "./formats/row.ts";
 import { repeatedKey } from "./json-keys.ts";
+import { assertBounded } from "./json-size.ts";
 import { withoutNulls } from "./parts.ts";
-import { describe, quote } from "./schema-errors.ts";
+import { describe } from "./schema-errors.ts";
 
 /** Given by the user and returned as it is, or the zero-based number of the line. Need not be unique. */
 export type RecordId = string | number;
@@ -67,6 +68,7 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 function parseJson(line: string): unknown {
+  assertBounded(line);
   let value: unknown;
   try {
     value = JSON.parse(line);

@@ -2,7 +2,7 @@
  * @file One line of output for one record: scores by the kind of record, or an error.
  */
 
-import { VlRewardError } from "../errors.ts";
+import { VlRewardError, withoutMiddle } from "../errors.ts";
 import type { PreferenceRecord } from "./record.ts";
 import type { RecordId } from "./record-line.ts";
 import { shortFloat } from "./short-float.ts";
@@ -54,7 +54,7 @@ export function scoreResult(
   if (scores.length === 0 || ![...scores, ...rewards].every(Number.isFinite)) {
     throw new VlRewardError(
       "score_not_finite",
-      `the model gave ${scores.join(", ") || "no score"}: its weights hold NaN, or overflow in this --dtype`,
+      `the model gave ${withoutMiddle(scores.join(", "), 120) || "no score"}: its weights hold NaN, or overflow in this --dtype`,
     );
   }
   const short = scores.map(shortFloat);
@@ -74,8 +74,11 @@ export function scoreResult(
   }
 }
 
+/** Of a record's message, in characters: nobody reads more of one among a thousand lines. */
+const longestMessage = 800;
+
 export function errorResult(id: RecordId, { code, message }: VlRewardError): ErrorResult {
-  return { id, error: { code, message } };
+  return { id, error: { code, message: withoutMiddle(message, longestMessage) } };
 }
 
 /** A result as one line of JSON Lines, with its line end. */

@@ -7,7 +7,7 @@
  */
 
 import type { z } from "zod";
-import { VlRewardError } from "../errors.ts";
+import { quote, VlRewardError } from "../errors.ts";
 
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;
@@ -50,15 +50,6 @@ export function describe(value: unknown): string {
   if (typeof value === "object") return "an object";
   if (typeof value === "string") return `the string ${quote(value)}`;
   return `the ${typeof value} ${String(value)}`;
-}
-
-const longestQuote = 120;
-
-/** A user's string in quotes, escaped and cut to a length that fits a message. */
-export function quote(text: string): string {
-  const quoted = JSON.stringify(text.slice(0, longestQuote));
-  if (text.length <= longestQuote && quoted.length <= longestQuote) return quoted;
-  return `${quoted.slice(0, longestQuote - 4)}..."`;
 }
 
 function deepest(issue: Issue): Issue {

@@ -3,7 +3,7 @@
  * under a key that nobody knows would be missed by no one, and the record scored blind.
  */
 
-import { quote } from "./schema-errors.ts";
+import { quote } from "../errors.ts";
 
 /** Whose content is the user's own, whatever is in it. */
 export const metaKey = "meta";

@@ -36,9 +36,12 @@ export type ReadResult =
     }
   | { readonly error: VlRewardError };
 
-/** Characters of all texts, addresses and data URLs: what a group weighs before it is prepared. */
-export function textLength({ prefix, branches }: Group): number {
-  let length = 0;
+/** What an answer takes on its way through the threads, however short it is, in characters. */
+export const answerWeight = 1024;
+
+/** Characters of all texts, addresses and data URLs, and what each answer takes: what a group weighs before it is prepared. */
+export function weightOf({ prefix, branches }: Group): number {
+  let length = answerWeight * branches.length;
   for (const { content } of [...prefix, ...branches]) {
     if (typeof content === "string") length += content.length;
     else for (const part of content) length += partLength(part);

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -37,6 +37,32 @@ describe("a file that grows by records", () => {
         message: expect.stringContaining(`${join(folder, "missing", "log")} cannot be written: ENOENT`),
       }),
     );
+  });
+
+  it.each<[string, (place: string) => void, RegExp]>([
+    ["deleted", (place) => rmSync(place, { recursive: true }), /log was deleted or moved away while/],
+    [
+      "moved away with its folder",
+      (place) => renameSync(place, `${place}.moved`),
+      /log was deleted or moved away while/,
+    ],
+    [
+      "replaced by another",
+      (place) => {
+        writeFileSync(join(place, "other"), "one\n");
+        renameSync(join(place, "other"), join(place, "log"));
+      },
+      /log was replaced by another file while/,
+    ],
+  ])("takes no record once it is %s", (what, change, message) => {
+    const place = mkdtempSync(join(folder, "place-"));
+    const file = AppendFile.open(join(place, "log"), 0);
+    file.append(Buffer.from("one\n"));
+    change(place);
+    const record = () => file.append(Buffer.from("two\n"));
+    const refused = { code: "output_unwritable", message: expect.stringMatching(message) };
+    expect(record, what).toThrow(expect.objectContaining(refused));
+    file.close();
   });
 
   it.skipIf(!existsSync("/dev/full"))("says that the disk is full (needs /dev/full)", () => {

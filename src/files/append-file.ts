@@ -2,9 +2,11 @@
  * @file A log that grows by whole records and never ends in half of one: a write that fails is taken back.
  *
  * Appends are synchronous: a record is with the system when the call returns, so it outlives the process, also by
- * `kill -9`. It outlives the machine after `sync`.
+ * `kill -9`. It outlives the machine after `sync`. A file that is no longer where it was opened takes no more records: they
+ * would go where nobody looks for them.
  */
-import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, statSync, writeSync } from "node:fs";
+import { VlRewardError } from "../errors.ts";
 import { writing } from "./durable-file.ts";
 
 export class AppendFile {
@@ -24,7 +26,8 @@ export class AppendFile {
    */
   static open(path: string, size: number): AppendFile {
     return writing(path, () => {
-      const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o666);
+      // A pipe that nobody reads would be waited for without end; Windows has no such flag.
+      const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | (constants.O_NONBLOCK ?? 0), 0o666);
       try {
         if (fstatSync(fd).size > size) ftruncateSync(fd, size);
         return new AppendFile(path, fd, size);
@@ -35,9 +38,13 @@ export class AppendFile {
     });
   }
 
-  /** @throws VlRewardError `output_unwritable`, as when the disk is full; the file then ends as before */
+  /**
+   * @throws VlRewardError `output_unwritable`, as when the disk is full: the file then ends as before; or when it was deleted,
+   *   moved or replaced since it was opened
+   */
   append(record: Uint8Array): void {
     writing(this.#path, () => {
+      this.#assertInPlace();
       try {
         for (let written = 0; written < record.length; ) {
           written += writeSync(this.#fd, record, written, record.length - written, this.#size + written);
@@ -53,6 +60,13 @@ export class AppendFile {
   /** Returns when the bytes are on the disk. Throws VlRewardError `output_unwritable`. */
   sync(): void {
     writing(this.#path, () => fsyncSync(this.#fd));
+  }
+
+  #assertInPlace(): void {
+    const [own, there] = [fstatSync(this.#fd), statSync(this.#path, { throwIfNoEntry: false })];
+    if (there?.ino === own.ino && there.dev === own.dev) return;
+    const what = there ? "replaced by another file" : "deleted or moved away";
+    throw new VlRewardError("output_unwritable", `${this.#path} was ${what} while it was being written.`);
   }
 
   close(): void {

@@ -3,6 +3,7 @@
  * token ids, pictures and videos take the places that the template gives them, and several answers to one prompt are cut
  * where the answers begin. What a picture becomes is the family's own (`VisualReader`).
  */
+import { setImmediate } from "node:timers/promises";
 import type { ImagePart, Message, PixelLimits, VideoPart } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
 import { assertMediaAllowed, localPolicy } from "../media/policy.ts";
@@ -76,6 +77,9 @@ export interface PrepareOptions extends OpenOptions {
   /** Whether the places of the answers' tokens in their texts are wanted. */
   readonly places?: boolean;
 }
+
+/** Milliseconds of tokenizing after which others have their turn, and the end of what nobody wants is heard. */
+const longestTurn = 50;
 
 /** Tokens of several answers to one prompt. */
 export interface Lengths {
@@ -171,30 +175,27 @@ export class Processor {
     assertMediaAllowed(parts, options.policy ?? localPolicy);
     const visuals = await this.#read(parts, options);
     const tokenizer = this.#remembering();
-    const conversations = branches.map((branch) => {
+    let prompt: Span | undefined;
+    const cutBranches: Branch[] = [];
+    let breath = performance.now();
+    for (const branch of branches) {
+      if (performance.now() - breath > longestTurn) {
+        await setImmediate();
+        options.signal?.throwIfAborted();
+        breath = performance.now();
+      }
       const messages = [...prefix, branch];
       const used = mediaParts(messages).map((part) => parts.indexOf(part));
-      return this.#assemble(messages, used, visuals, tokenizer, options.places ? branch : undefined);
-    });
-    const [first] = conversations;
-    if (!first) throw new VlRewardError("empty_candidates", "There are no answers to score; expected at least one.");
-    const cut = this.#cut(first.ids);
-    for (const { ids } of conversations) {
-      if (this.#cut(ids) === cut && first.ids.subarray(0, cut).every((id, place) => id === ids[place])) continue;
-      throw new VlRewardError(
-        "config_invalid",
-        "The chat template writes the prompt differently for different answers, which a shared prompt cannot have.",
-      );
+      const whole = this.#assemble(messages, used, visuals, tokenizer, options.places ? branch : undefined);
+      const cut = this.#cut(whole.ids);
+      prompt ??= slice(whole, 0, cut, visuals);
+      assertSamePrompt(whole.ids, cut, prompt.ids);
+      // A conversation is let go of once it is cut: with thousands of answers their copies of the prompt would fill the memory.
+      const own = slice(whole, cut, whole.ids.length, visuals);
+      cutBranches.push(whole.places ? { ...own, places: whole.places.slice(cut) } : own);
     }
-    return {
-      prefix: slice(first, 0, cut, visuals),
-      branches: conversations.map(({ places, ...conversation }): Branch => {
-        const branch = slice(conversation, cut, conversation.ids.length, visuals);
-        return places ? { ...branch, places: places.slice(cut) } : branch;
-      }),
-      visuals,
-      answerTokens: this.answerTokens,
-    };
+    if (!prompt) throw new VlRewardError("empty_candidates", "There are no answers to score; expected at least one.");
+    return { prefix: prompt, branches: cutBranches, visuals, answerTokens: this.answerTokens };
   }
 
   #tokenize(messages: readonly Message[], tokenizer: Encoder): TokenizedConversation {
@@ -332,6 +333,15 @@ export class Processor {
         "smaller max_pixels and videos fewer frames.",
     );
   }
+}
+
+/** Throws `config_invalid` where a conversation does not begin with the prompt of the first one. */
+function assertSamePrompt(ids: Int32Array, cut: number, prompt: Int32Array): void {
+  if (cut === prompt.length && prompt.every((id, place) => id === ids[place])) return;
+  throw new VlRewardError(
+    "config_invalid",
+    "The chat template writes the prompt differently for different answers, which a shared prompt cannot have.",
+  );
 }
 
 const behind = (end: number): TextPlace => ({ text: "", start: end, end });

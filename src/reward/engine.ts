@@ -6,7 +6,7 @@
  */
 
 import type { PixelLimits } from "../conversation.ts";
-import { type Group, type ReadResult, textLength, type Urgency } from "../engine/group.ts";
+import { type Group, type ReadResult, type Urgency, weightOf } from "../engine/group.ts";
 import type { ComputeOptions } from "../engine/pass/pass.ts";
 import type { ReadRequest } from "../engine/read/reader.ts";
 import type { EngineStats } from "../engine/threads/device-stats.ts";
@@ -17,8 +17,11 @@ import { VlRewardError } from "../errors.ts";
 import { localPolicy, type MediaPolicy } from "../media/policy.ts";
 import { inOrder } from "../tasks/in-order.ts";
 
-/** How far `score` reads ahead of its results: this many groups, or fewer that hold this many characters. */
+/** How far `score` reads ahead of its results: this many groups, or fewer that weigh this many characters. */
 export const readAhead = { groups: 256, characters: 64 * 2 ** 20 };
+
+/** Answers of one group: its tokens, hidden states and results are held together. */
+export const mostAnswers = 100_000;
 
 export interface EngineOptions extends Omit<ComputeOptions, "sharers"> {
   /** auto, cpu, cuda or cuda:N; or several, separated by commas: each computes with a model of its own. */
@@ -128,7 +131,8 @@ export class RewardEngine implements AsyncDisposable {
   }
 
   /** Reads one group, as `scoreGroup` scores one. */
-  readGroup(group: Group, requests: readonly ReadRequest[], options: CallOptions = {}): Promise<ReadResult> {
+  async readGroup(group: Group, requests: readonly ReadRequest[], options: CallOptions = {}): Promise<ReadResult> {
+    if (group.branches.length > mostAnswers) return { error: tooManyAnswers(group.branches.length) };
     return this.#pipeline.submit(group, { read: requests, ...options });
   }
 
@@ -148,10 +152,15 @@ export class RewardEngine implements AsyncDisposable {
   ): AsyncGenerator<Result, void, undefined> {
     return inOrder(groups, work, {
       ahead: readAhead.groups,
-      weight: textLength,
+      weight: weightOf,
       maxWeight: readAhead.characters,
       signal,
       ended: this.#pipeline.ended,
     });
   }
+}
+
+function tooManyAnswers(found: number): VlRewardError {
+  const message = `the record has ${found} answers, at most ${mostAnswers} are read together; write them as several records`;
+  return new VlRewardError("invalid_record", message);
 }

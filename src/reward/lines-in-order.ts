@@ -1,6 +1,8 @@
 /** @file The lines of an input at work in the engine, many at once, their results in the order of the lines. */
+import { jsonSize } from "../data/json-size.ts";
 import { OneFormat } from "../data/one-format.ts";
 import type { RecordId } from "../data/record-line.ts";
+import { answerWeight } from "../engine/group.ts";
 import type { VlRewardError } from "../errors.ts";
 import type { Line } from "../files/json-lines.ts";
 import { inOrder } from "../tasks/in-order.ts";
@@ -23,12 +25,16 @@ export async function linesInOrder<Result>(
   const workOn = async (line: Line, ended: AbortSignal) => ({ result: await work(line, ended), endByte: line.endByte });
   const results = inOrder(lines, workOn, {
     ahead: readAhead.groups,
-    weight: ({ content }) => (typeof content === "string" ? content.length : 0),
+    weight: weightOfLine,
     maxWeight: readAhead.characters,
     signal,
   });
   for await (const { result, endByte } of results) await emit(result, endByte);
 }
+
+/** At least what the group weighs that the line becomes: each of its values may be an answer. */
+const weightOfLine = ({ content }: Line): number =>
+  typeof content === "string" ? content.length + answerWeight * jsonSize(content).values : 0;
 
 /**
  * Reads the lines of one file: what `read` makes of a line's text; or the error of a line that is none, or of a record whose format

@@ -10,18 +10,32 @@ import { libtorchVersion, mapFile, scope, type Tensor, threadCount } from "../to
 import { type BaseModel, bindingOf, bindingSchema, differences } from "./binding.ts";
 import type { TrainConfig } from "./config/config.ts";
 import type { RunData } from "./data/run-data.ts";
-import { folderOf, keepStates, latestState, loadState, noteAccuracy, saveState, stepOf } from "./output/saved-state.ts";
+import { assertLogsUnchanged, type LogMarks } from "./output/metrics.ts";
+import {
+  folderOf,
+  keepStates,
+  latestState,
+  loadState,
+  noteAccuracy,
+  saveState,
+  stepOf,
+  type TensorFile,
+} from "./output/saved-state.ts";
 import type { Session } from "./session.ts";
 import { sumOver, type World } from "./world.ts";
 
 /** Of state.json: raised with every change of what has to stand there. */
-const version = 2;
+const version = 3;
+
+const written = z.object({ bytes: z.int().nonnegative(), crc32: z.int().nonnegative() });
 
 const schema = z.object({
   version: z.literal(version),
   step: z.int(),
   stage: z.string(),
   ...bindingSchema.shape,
+  /** What metrics.jsonl and evaluations.jsonl held. */
+  logs: z.object({ steps: written, evaluations: written }),
   /** What may change the last bits of everything that follows. */
   setup: z.record(z.string(), z.union([z.string(), z.number()])),
   updates: z.record(z.string(), z.number()),
@@ -45,9 +59,15 @@ export const statesFolder = (config: TrainConfig): string => path.join(config.ou
  * Saves the state after a step; all processes call it together and the first one writes. Throws `output_unwritable`;
  * `training_diverged` for weights from which nothing could go on.
  *
+ * @param logs of the process that writes
  * @returns the state's folder; undefined in the other processes
  */
-export function saveRun(context: RunStateContext, step: number, stage: string): string | undefined {
+export function saveRun(
+  context: RunStateContext,
+  step: number,
+  stage: string,
+  logs: LogMarks | undefined,
+): string | undefined {
   const { config, session, data, world, base } = context;
   if (!session.optimizer.isFinite()) {
     const index = config.stages.findIndex(({ name }) => name === stage);
@@ -67,7 +87,7 @@ export function saveRun(context: RunStateContext, step: number, stage: string): 
     weights: new Gathered(sources("weight")),
     optimizer: new Gathered([...sources("expAvg", "exp_avg."), ...sources("expAvgSq", "exp_avg_sq.")]),
   };
-  const state: State = {
+  const state: Omit<State, "logs"> = {
     version,
     step,
     stage,
@@ -78,9 +98,9 @@ export function saveRun(context: RunStateContext, step: number, stage: string): 
   };
   let folder: string | undefined;
   try {
-    if (world.rank === 0) {
+    if (logs) {
       const files = { weights: tensors.weights.sources, optimizer: tensors.optimizer.sources };
-      folder = saveState(statesFolder(config), { step, state, tensors: files });
+      folder = saveState(statesFolder(config), { step, state: { ...state, logs }, tensors: files });
     }
   } finally {
     tensors.weights.readRest();
@@ -107,8 +127,8 @@ function keepSome(config: TrainConfig): void {
  *
  * @param announce is told of damaged states, and of what is different from when the state was saved
  * @returns the steps that are done, and where their state is; undefined where there is none
- * @throws VlRewardError `resume_mismatch` where configuration, data or model would make other steps of it, or the state is one
- *   of another version of this program; `checkpoint_damaged`
+ * @throws VlRewardError `resume_mismatch` where configuration, data or model would make other steps of it, the logs of its steps
+ *   have changed, or the state is one of another version of this program; `checkpoint_damaged`
  */
 export function resumeRun(
   context: RunStateContext,
@@ -130,13 +150,14 @@ export function resumeRun(
         "back what was there, or begin a new run in another output folder.",
     );
   }
+  assertLogsUnchanged(config.output, state.logs, folder, announce);
   for (const difference of allowed) announce(`${difference}.`);
   for (const [key, value] of Object.entries(setupOf(session, world))) {
     const before = state.setup[key];
     if (before !== value)
       announce(`${key} was ${before} when the state was saved and is ${value}: last bits will differ.`);
   }
-  const read = (file: string, name: string): Tensor => {
+  const read = (file: TensorFile, name: string): Tensor => {
     const place = saved.tensors.get(file)?.get(name);
     const [tensor] = place ? mapFile(place.file, [place]) : [];
     if (!tensor) throw new VlRewardError("checkpoint_mismatch", `${folder} has no ${name} in ${file}.safetensors.`);

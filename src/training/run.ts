@@ -3,10 +3,11 @@
  * is worth telling goes through one listener; the first process alone writes files.
  */
 
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { writeTextDurably, writing } from "../files/durable-file.ts";
+import { makeFolder } from "../files/folder.ts";
 import type { MediaPolicy } from "../media/policy.ts";
 import { familyOf } from "../models/families.ts";
 import type { Device } from "../torch/index.ts";
@@ -140,7 +141,7 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
   const done = resumed?.step ?? 0;
   const writes = world.rank === 0;
   if (writes) {
-    writing(config.output, () => mkdirSync(config.output, { recursive: true }));
+    writing(config.output, () => makeFolder(config.output));
     writeTextDurably(path.join(config.output, "config.yaml"), trainConfigText(config));
   }
   const log = writes ? MetricsLog.open(config.output, { afterStep: done }) : undefined;
@@ -179,8 +180,7 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
         emit({ kind: "not evaluated", step, message });
       },
       onSave: (step, stage) => {
-        log?.sync();
-        stateFolder = saveRun(context, step, stage);
+        stateFolder = saveRun(context, step, stage, log?.sync());
         emit({ kind: "saved", step });
       },
       onSkip: (place, { message }) => emit({ kind: "set aside", place, message }),
@@ -196,7 +196,11 @@ async function train(session: Session, data: RunData, options: RunOptions): Prom
     report(outcome === "finished" ? "Finished." : `Stopped after step ${last}.`);
     return { outcome, step: last };
   } catch (error) {
-    report(`Ended after step ${last}: ${error instanceof Error ? error.message : error}`);
+    try {
+      report(`Ended after step ${last}: ${error instanceof Error ? error.message : error}`);
+    } catch {
+      // What has ended the run says more, such as that its folder is gone.
+    }
     throw error;
   } finally {
     log?.close();

@@ -1,7 +1,7 @@
 /** @file What becomes of a run that is killed, interrupted, or meets something that it cannot use: no work is lost. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -226,4 +226,22 @@ it("a full disk ends the run in words, and what was saved before is whole", asyn
   expect(stepsIn("full")).toBe(2);
   expect(readdirSync(path.join(folder, "full/checkpoints"))).toEqual([]);
   expect((await run(["train", config, "--resume"])).code).toBe(0);
+});
+
+it("a folder that is deleted while the run goes on ends it in words, and no second one is begun in its place", async () => {
+  const config = configuration("deleted", { keys: { validation: undefined } });
+  const child = start("train", config);
+  let stderr = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    stderr += chunk;
+  });
+  await until("deleted", 2, child);
+  const ended = once(child, "exit");
+  rmSync(path.join(folder, "deleted"), { recursive: true, maxRetries: 50 }); // states are being written into it
+  const [code] = await ended;
+  expect(code).toBe(2);
+  expect(stderr).toMatch(
+    /vl-reward: .*(was deleted or moved away while it was being written|cannot be written: ENOENT)/,
+  );
+  expect(existsSync(path.join(folder, "deleted"))).toBe(false);
 });

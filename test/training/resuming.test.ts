@@ -8,6 +8,8 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -44,6 +46,7 @@ function place(name: string, keys: Readonly<Record<string, unknown>> = {}): Plac
     ]),
   ];
   writeFileSync(path.join(at, "data/pairs.jsonl"), records.map((record) => `${JSON.stringify(record)}\n`).join(""));
+  writeFileSync(path.join(at, "data/other.jsonl"), `${JSON.stringify(ask("seven"))}\n`);
   const config = path.join(at, "run.yaml");
   const stages = [{ data: [{ path: "data/pairs.jsonl" }], steps: 4, batch_size: 2, learning_rate: 3e-4 }];
   writeFileSync(
@@ -63,6 +66,11 @@ function begun(name: string): Place {
   rmSync(path.join(at, "out/checkpoints/step-00000004"), { recursive: true });
   return { at, config: path.join(at, "run.yaml") };
 }
+
+const lengthOf = (file: string): number => statSync(file).size;
+
+const replaceIn = (file: string, from: string, to: string): void =>
+  writeFileSync(file, readFileSync(file, "utf8").replace(from, to));
 
 /** Changes a number of a model in the middle of its embeddings, as more training would. */
 function changeWeight(model: string): void {
@@ -116,6 +124,14 @@ describe("a run goes on", () => {
     expect(rates).toEqual([0, 1e-4, 1e-4, 1e-4]); // the first was of a warm-up
   });
 
+  it("where what it has measured was moved away, and says so", async () => {
+    const { at, config } = begun("without");
+    rmSync(path.join(at, "out/metrics.jsonl"));
+    const { code, stderr } = await resume(config);
+    expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringMatching(/metrics\.jsonl is not there: /) });
+    expect(linesOf<{ step: number }>("without/out").map(({ step }) => step)).toEqual([3, 4]);
+  });
+
   it("past a record that has stopped it, where that is set aside", async () => {
     const { at, config } = place("bad", {
       stages: [{ data: [{ path: "data/pairs.jsonl" }], steps: 4, batch_size: 2, shuffle: false }],
@@ -167,6 +183,37 @@ describe("a run does not go on", () => {
       expect(code).toBe(2);
       expect(stderr).toContain("saved with another model that training began with, so that");
     }
+  });
+
+  it.each<[what: string, file: string, change: (file: string) => void, found: RegExp]>([
+    ["a changed number", "metrics.jsonl", (file) => replaceIn(file, '"loss":', '"loss":1'), /its first \d+ bytes have/],
+    ["its last line cut away", "metrics.jsonl", (file) => truncateSync(file, lengthOf(file) - 10), /it has \d+ of \d+/],
+    ["nothing left", "metrics.jsonl", (file) => writeFileSync(file, ""), /it has 0 of \d+ bytes/],
+  ])("where what it has measured is no longer what it was: %s", async (what, file, change, found) => {
+    const { at, config } = begun(what.replaceAll(" ", "-"));
+    const log = path.join(at, "out", file);
+    const lines = readFileSync(log, "utf8").split("\n");
+    writeFileSync(log, `${lines.slice(0, 2).join("\n")}\n`); // up to the state that is there
+    change(log);
+    const { code, stderr } = await resume(config);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(found);
+    expect(stderr).toContain(
+      `${log} is not what it was when ${path.join(at, "out/checkpoints/step-00000002")} was saved`,
+    );
+  });
+
+  it("where a validation before the state has been left out", async () => {
+    const validation = { path: "data/other.jsonl", every_steps: 1 };
+    const { at, config } = place("measured", { validation });
+    expect(await train(config)).toMatchObject({ code: 0 });
+    rmSync(path.join(at, "out/checkpoints/step-00000004"), { recursive: true });
+    writeFileSync(path.join(at, "out/evaluations.jsonl"), "");
+    const { code, stderr } = await resume(config);
+    expect({ code, stderr }).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/evaluations\.jsonl is not what/),
+    });
   });
 
   it("from a state of another version of the program", async () => {

@@ -3,8 +3,8 @@
  * line here.
  */
 
-import { VlRewardError } from "../../errors.ts";
-import { describe, quote } from "../schema-errors.ts";
+import { quote, VlRewardError } from "../../errors.ts";
+import { describe } from "../schema-errors.ts";
 import { carriesMedia, isEmpty, mediaAdvice, metaKey } from "../unread.ts";
 import { alpaca } from "./alpaca.ts";
 import type { RecordFormat } from "./format.ts";

@@ -7,11 +7,11 @@
 
 import { z } from "zod";
 import type { Message, Role } from "../../conversation.ts";
-import { VlRewardError } from "../../errors.ts";
+import { quote, VlRewardError } from "../../errors.ts";
 import { placeMedia, readBeside } from "../beside.ts";
 import { assertUnimportant, type DraftMessage, readMessage, type WireMessage, wireMessage } from "../messages.ts";
 import { text } from "../parts.ts";
-import { jsonPath, quote } from "../schema-errors.ts";
+import { jsonPath } from "../schema-errors.ts";
 import { defineFormat } from "./format.ts";
 import { withSystem } from "./openai-messages.ts";
 import { answerOf, conversationRow, pairRow } from "./row.ts";

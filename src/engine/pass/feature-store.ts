@@ -10,7 +10,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import {
   closeSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -22,6 +21,7 @@ import {
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { VlRewardError } from "../../errors.ts";
+import { makeFolder } from "../../files/folder.ts";
 import { isSystemError } from "../../files/system-error.ts";
 import { bytesPerElement, type Tensor, tensorFrom } from "../../torch/index.ts";
 
@@ -60,7 +60,7 @@ export class FeatureStore {
     this.#temporary = path.join(folder, "temporary");
     this.#context = context;
     try {
-      mkdirSync(this.#temporary, { recursive: true });
+      makeFolder(this.#temporary);
       const probe = this.#temporaryFile();
       writeFileSync(probe, "");
       unlinkSync(probe);
@@ -109,7 +109,7 @@ export class FeatureStore {
     const temporary = this.#temporaryFile();
     const [start, data] = encode(identity, features);
     const written = this.#attempt(() => {
-      mkdirSync(path.dirname(file), { recursive: true });
+      makeFolder(path.dirname(file));
       const descriptor = openSync(temporary, "wx");
       try {
         writeFileSync(descriptor, start);

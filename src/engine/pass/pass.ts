@@ -191,9 +191,10 @@ export class PassRunner {
    * One pass, with a break after each of its steps: other passes may run before it goes on, or it may be left there by
    * `return()`. Groups with one prompt share its computation.
    *
+   * @param onRead is told how many answers were read off at once, equal ones counted for each who asked
    * @returns for each group what was asked of its branches
    */
-  *run(asked: readonly Asked[]): Generator<void, Answers[]> {
+  *run(asked: readonly Asked[], onRead: (answers: number) => void = () => {}): Generator<void, Answers[]> {
     const answers = asked.map(({ prompt, read }) => prompt.branches.map(() => new Array<ReadAnswer>(read.length)));
     const questions = new Questions(
       asked.map(({ read }) => read),
@@ -211,9 +212,10 @@ export class PassRunner {
       for (const [number, stream] of streams.entries()) {
         const read = stream.every(({ work }) => kinds.get(work) === "end") ? "ends" : "all";
         traced("decoder", () =>
-          this.#runStream(stream, features, states, read, (hidden, branches) =>
-            questions.read(hidden, branches, answers),
-          ),
+          this.#runStream(stream, features, states, read, (hidden, branches) => {
+            questions.read(hidden, branches, answers);
+            onRead(branches.reduce((sum, { readers }) => sum + readers.length, 0));
+          }),
         );
         if (number < streams.length - 1) yield;
       }

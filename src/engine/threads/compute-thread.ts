@@ -31,6 +31,8 @@ interface Running extends RunningPass {
   readonly steps: Generator<void, Answers[]>;
   /** Those that are no longer wanted. */
   readonly forgotten: Set<number>;
+  /** Answers that its steps have read. */
+  read: number;
   interruptions: number;
 }
 
@@ -103,14 +105,19 @@ function begin(runner: PassRunner, groups: readonly Arrived[], budget: StepBudge
     (sum, { tokens, patches }) => ({ tokens: sum.tokens + tokens, patches: sum.patches + patches }),
     { tokens: 0, patches: 0 },
   );
-  running.push({
+  const asked = groups.map(({ prompt, ask }): Asked => ({ prompt, read: ask.read }));
+  const pass: Running = {
     groups,
-    steps: runner.run(groups.map(({ prompt, ask }): Asked => ({ prompt, read: ask.read }))),
+    steps: runner.run(asked, (answers) => {
+      pass.read += answers;
+    }),
     forgotten: new Set(),
+    read: 0,
     priority: Math.max(...groups.map(({ priority }) => priority)),
     isShort: isShort(sums, budget),
     interruptions: 0,
-  });
+  };
+  running.push(pass);
 }
 
 /** One step of the pass on top. When it fails, its groups are tried one by one: the others' answers do not depend on the one. */
@@ -185,6 +192,7 @@ function isUntrained(folder: string): boolean {
 const passMessage = (runner: PassRunner, results: readonly PassResult[], seconds: number): FromCompute => ({
   kind: "pass",
   results,
+  inside: running.reduce((sum, { read }) => sum + read, 0),
   seconds,
   caches: { ...runner.stats },
 });

@@ -11,6 +11,8 @@ export interface DeviceStats {
   readonly device: string;
   /** Answers scored. */
   readonly sequences: number;
+  /** Answers that are scored already, of groups that are not done: only those of very many answers, or long ones. */
+  readonly sequencesInside: number;
   /** Of all sequences, prompts counted for each answer. */
   readonly tokens: number;
   readonly computeSeconds: number;
@@ -22,6 +24,8 @@ export interface DeviceStats {
 export interface EngineStats {
   /** Answers scored. */
   readonly sequences: number;
+  /** Answers that are scored already, of groups that are not done: only those of very many answers, or long ones. */
+  readonly sequencesInside: number;
   /** Of all sequences, prompts counted for each answer. */
   readonly tokens: number;
   /** In which something was read, decoded, resized or tokenized, beside the arithmetic. */
@@ -39,6 +43,7 @@ export interface EngineStats {
 export const nothingYet = (device: string): DeviceStats => ({
   device,
   sequences: 0,
+  sequencesInside: 0,
   tokens: 0,
   computeSeconds: 0,
   caches: { features: sumOfStats([]), prefixes: sumOfStats([]) },
@@ -53,6 +58,7 @@ export function engineStats(
     devices.reduce((sum, stats) => sum + count(stats), 0);
   return {
     sequences: total(({ sequences }) => sequences),
+    sequencesInside: total(({ sequencesInside }) => sequencesInside),
     tokens: total(({ tokens }) => tokens),
     mediaSeconds: media.seconds,
     mediaBytesPeak: media.bytesPeak,

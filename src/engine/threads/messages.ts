@@ -112,6 +112,8 @@ export type FromCompute =
       readonly kind: "pass";
       /** Of the groups that are done. */
       readonly results: readonly PassResult[];
+      /** Answers that are read, of groups that are not done. */
+      readonly inside: number;
       readonly seconds: number;
       readonly caches: PassCaches; // so far
     };

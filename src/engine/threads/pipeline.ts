@@ -279,7 +279,8 @@ export class Pipeline {
       return;
     }
     const { stats } = thread;
-    thread.stats = { ...stats, computeSeconds: stats.computeSeconds + message.seconds, caches: message.caches };
+    const { seconds, inside, caches } = message;
+    thread.stats = { ...stats, sequencesInside: inside, computeSeconds: stats.computeSeconds + seconds, caches };
     for (const result of message.results) this.#answer(result.id, this.#resultOf(thread, result));
   }
 

@@ -383,3 +383,42 @@ it("recipes/skywork-vl-reward-7b.yaml is the published recipe", () => {
     [1e-6, 2],
   ]);
 });
+
+describe("what is no configuration at all is refused in words, and short ones", () => {
+  it.each<[what: string, path: string, message: string]>([
+    ["a device that never ends", "/dev/zero", "it is a device, expected a file"],
+    ["a folder", folder, "it is a folder, expected a file"],
+  ])("%s", (_, path, message) => {
+    const refused = { code: "input_unreadable", message: expect.stringContaining(message) };
+    expect(() => loadTrainConfig(path)).toThrow(expect.objectContaining(refused));
+  });
+
+  it("a file of megabytes", () => {
+    const { code, message } = failure(`${least}# ${"x".repeat(2_000_000)}\n`);
+    expect({ code, message }).toMatchObject({ code: "input_unreadable", message: expect.stringContaining("2.0 MB") });
+  });
+
+  it("lists in lists", () => {
+    const deep = `stages: ${"[".repeat(50_000)}${"]".repeat(50_000)}\n`;
+    expect(problems(deep)[0]).toContain("line 1: lists and objects lie too deep in each other");
+  });
+
+  it("aliases that stand for billions of values", () => {
+    const bomb = ["a: &a0 [x, x, x, x, x, x, x, x, x]"];
+    for (let level = 1; level < 12; level++) {
+      bomb.push(`k${level}: &a${level} [${new Array(9).fill(`*a${level - 1}`).join(", ")}]`);
+    }
+    expect(problems(`${bomb.join("\n")}\n`)).toEqual([expect.stringContaining("Excessive alias count")]);
+  });
+
+  it("thousands of problems: the first of them are told, and how many there are", () => {
+    const { message } = failure(`${least}${Array.from({ length: 5000 }, (_, index) => `k${index}: 1\n`).join("")}`);
+    expect(message).toMatch(/has 5000 problems:\n {2}line 4: unknown key "k0".*\n {2}and 4980 more$/s);
+    expect(message.length).toBeLessThan(4200);
+  });
+
+  it("a value of 100,000 characters", () => {
+    const { message } = failure(least.replace("tiny", "x".repeat(100_000)));
+    expect(message.length).toBeLessThan(4200);
+  });
+});

@@ -3,13 +3,15 @@
  * is wrong is told at once, each with the line where it stands.
  */
 
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parse, parseDocument, stringify } from "yaml";
 import type { z } from "zod";
-import { departure, quote, unknownKey } from "../../data/schema-errors.ts";
-import { VlRewardError } from "../../errors.ts";
+import { departure, unknownKey } from "../../data/schema-errors.ts";
+import { quote, VlRewardError } from "../../errors.ts";
 import { type CamelCase, camelCase, snakeCase } from "../../files/camel-case.ts";
+import { readRegularFile } from "../../files/regular-file.ts";
+import { isSystemError } from "../../files/system-error.ts";
 import { configKeys, isListAt, knownKeys } from "./config-keys.ts";
 import { trainConfigSchema } from "./config-schema.ts";
 
@@ -70,7 +72,8 @@ export function loadTrainConfig(file: string, sets: readonly string[] = []): Tra
   const parsed = trainConfigSchema.safeParse(value);
   if (parsed.success && withoutPlace.length === 0) return resolvePaths(camelCase(parsed.data), file);
 
-  const problems = (parsed.error?.issues ?? []).flatMap(eachKey).map((issue): Problem => {
+  const issues = (parsed.error?.issues ?? []).flatMap(eachKey);
+  const problems = issues.slice(0, lookedUpProblems).map((issue): Problem => {
     const path = [...issue.path, ...(issue.code === "unrecognized_keys" ? issue.keys : [])].map(String);
     const setting = settings.findLast((set) => set.path.every((key, index) => key === path[index]));
     const offset = offsetOf(document, path);
@@ -78,7 +81,7 @@ export function loadTrainConfig(file: string, sets: readonly string[] = []): Tra
     const where = issue.path.length > 0 ? `${issue.path.join(".")}: ` : "";
     return { setting, line, message: where + sentence(value, issue) };
   });
-  throw invalidConfig(file, [...withoutPlace, ...problems]);
+  throw invalidConfig(file, [...withoutPlace, ...problems], issues.length - problems.length);
 }
 
 /** A configuration as a file that loads from anywhere as the same configuration, defaults written out. */
@@ -90,12 +93,16 @@ export function trainConfigText(config: TrainConfig): string {
 const syntaxMessages: Readonly<Record<string, string>> = {
   DUPLICATE_KEY: "this key stands twice in one object; keep one of them",
   MULTIPLE_DOCS: "a second document begins (---); expected one",
+  RESOURCE_EXHAUSTION: "lists and objects lie too deep in each other",
   NON_STRING_KEY: "a key is a list or an object; expected a word",
 };
 
+/** Some thousand sources of data. */
+const longestConfig = 2 ** 17;
+
 function readText(file: string): string {
   try {
-    return readFileSync(file, "utf8");
+    return readRegularFile(file, longestConfig).toString("utf8");
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new VlRewardError("input_unreadable", `The configuration ${file} cannot be read: ${reason}.`, { cause });
@@ -200,14 +207,21 @@ function offsetOf(document: Document.Parsed, path: Path): number | undefined {
   return offset;
 }
 
-function invalidConfig(file: string, problems: readonly Problem[]): VlRewardError {
+/** Problems that are shown, and those among which they are the first by their lines. */
+const [shownProblems, lookedUpProblems] = [20, 200];
+
+/** @param others problems beyond these */
+function invalidConfig(file: string, problems: readonly Problem[], others = 0): VlRewardError {
   const inFile = problems
     .filter(({ setting }) => setting === undefined)
     .sort((a, b) => (a.line ?? 0) - (b.line ?? 0))
     .map(({ line, message }) => (line === undefined ? message : `line ${line}: ${message}`));
   const inSettings = problems.flatMap(({ setting, message }) => (setting ? [`--set ${setting.text}: ${message}`] : []));
   const all = [...inFile, ...inSettings];
-  const text = all.length === 1 ? `${file}: ${all[0]}` : [`${file} has ${all.length} problems:`, ...all].join("\n  ");
+  const count = all.length + others;
+  const more = count > shownProblems ? [`and ${count - shownProblems} more`] : [];
+  const shown = [`${file} has ${count} problems:`, ...all.slice(0, shownProblems), ...more];
+  const text = all.length === 1 ? `${file}: ${all[0]}` : shown.join("\n  ");
   return new VlRewardError("config_invalid", text);
 }
 
@@ -253,5 +267,10 @@ function resolveModel(model: string, folder: string, file: string): string {
 }
 
 function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    if (isSystemError(error)) return false; // absent, or a name that no file can have
+    throw error;
+  }
 }

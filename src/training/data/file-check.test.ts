@@ -134,23 +134,45 @@ describe("a conversation that is too long", () => {
   test("refuses the run where that is asked for, even if bad records are skipped", async () => {
     const { report } = await check(write([text, record]), { maxLength: 60, tooLong: "error" });
     expect(report.tooLong).toEqual({ cut: 0, dropped: 0, refused: 1 });
-    expect(() => assertTrainable([report], "skip")).toThrow(expect.objectContaining({ code: "sequence_too_long" }));
+    expect(() => assertTrainable([report], "skip", "1000 tokens")).toThrow(
+      expect.objectContaining({ code: "sequence_too_long" }),
+    );
   });
 });
 
 describe("whether training may begin", () => {
   test("bad records are an error or are set aside, by choice", async () => {
     const { report } = await check(write([text, picture("none.png")]));
-    expect(() => assertTrainable([report], "skip")).not.toThrow();
+    expect(() => assertTrainable([report], "skip", "1000 tokens")).not.toThrow();
     const message = expect.stringMatching(/1 of 2 records cannot be used, first line 2: none\.png does not exist/);
-    expect(() => assertTrainable([report], "error")).toThrow(
+    expect(() => assertTrainable([report], "error", "1000 tokens")).toThrow(
       expect.objectContaining({ code: "media_not_found", message }),
     );
   });
 
   test("a file without a usable record is an error", async () => {
     const { report } = await check(write([]));
-    expect(() => assertTrainable([report], "skip")).toThrow("has no usable record");
+    expect(() => assertTrainable([report], "skip", "1000 tokens")).toThrow("is empty");
+  });
+
+  test("where none is left, what made it so is said", async () => {
+    const messageOf = async (records: readonly unknown[]) => {
+      const { report } = await check(write(records), { maxLength: 8 });
+      try {
+        assertTrainable([report], "skip", "max_length, 8 tokens");
+        return undefined;
+      } catch (error) {
+        return error;
+      }
+    };
+    const message = expect.stringMatching(/: its one record is longer than max_length, 8 tokens/);
+    expect(await messageOf([text])).toMatchObject({ code: "sequence_too_long", message });
+    const all = expect.stringMatching(/: all 2 records are longer than max_length, 8 tokens/);
+    expect(await messageOf([text, text])).toMatchObject({ code: "sequence_too_long", message: all });
+    const both = expect.stringMatching(
+      /: none is left: 1 of 2 records cannot be used, first line 2: none\.png does not exist.*, and 1 are longer than/,
+    );
+    expect(await messageOf([text, picture("none.png")])).toMatchObject({ code: "media_not_found", message: both });
   });
 });
 

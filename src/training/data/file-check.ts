@@ -109,9 +109,12 @@ export async function checkFile(
 /**
  * Throws when a run must not begin: there are bad records and none may be skipped, a record is too long and that is an
  * error, or a file has nothing to learn from. The code is the first bad record's.
+ *
+ * @param longest what a conversation may have, in words
  */
-export function assertTrainable(reports: readonly FileReport[], onBadRecord: "error" | "skip"): void {
-  for (const { path: file, records, usable, bad, tooLong } of reports) {
+export function assertTrainable(reports: readonly FileReport[], onBadRecord: "error" | "skip", longest: string): void {
+  for (const report of reports) {
+    const { path: file, records, bad, tooLong } = report;
     const [first] = bad.first;
     if (first && (onBadRecord === "error" || tooLong.refused > 0)) {
       const advice =
@@ -123,13 +126,24 @@ export function assertTrainable(reports: readonly FileReport[], onBadRecord: "er
       const found = `${count} of ${records} records cannot be used, first line ${refused.line}: ${refused.message}`;
       throw new VlRewardError(refused.code, `${file}: ${found}; ${advice}`);
     }
-    if (usable === 0) {
-      throw new VlRewardError(
-        "invalid_record",
-        `${file} has no usable record; expected JSON Lines of preference pairs`,
-      );
-    }
+    if (report.usable === 0) throw nothingUsable(report, longest);
   }
+}
+
+/** Of what made records unusable, only that which did. */
+function nothingUsable({ path: file, records, bad, tooLong }: FileReport, longest: string): VlRewardError {
+  const [first] = bad.first;
+  if (records === 0) {
+    return new VlRewardError("invalid_record", `${file} is empty; expected JSON Lines of preference pairs`);
+  }
+  if (!first) {
+    const all = records === 1 ? "its one record is" : `all ${records} records are`;
+    const message = `${file}: ${all} longer than ${longest}, and so none is left; expected shorter ones`;
+    return new VlRewardError("sequence_too_long", message);
+  }
+  const dropped = tooLong.dropped > 0 ? `, and ${tooLong.dropped} are longer than ${longest}` : "";
+  const found = `${bad.count} of ${records} records cannot be used, first line ${first.line}: ${first.message}${dropped}`;
+  return new VlRewardError(first.code, `${file}: none is left: ${found}`);
 }
 
 async function checkRecord(read: ReadPreference, baseFolder: string, options: CheckOptions): Promise<Outcome> {

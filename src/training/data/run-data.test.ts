@@ -81,13 +81,21 @@ describe("a validation set", () => {
     // Three hashes below 1e-9 would be an event of one in 10^26.
     const found = opened({ validation: { split: 1e-9 } });
     await expect(found).rejects.toThrow(
-      invalid(/^validation\.split: 1e-9 of 3 prompts holds out none of them.*validation\.path$/),
+      invalid(/^validation\.split: 1e-9 of 3 prompts holds out none .*validation\.path$/),
     );
   });
 
   test("that leaves nothing to train on is refused", async () => {
     const found = opened({ validation: { split: 1 - 1e-9 } });
-    await expect(found).rejects.toThrow(invalid(/of 3 prompts holds out all of them/));
+    await expect(found).rejects.toThrow(invalid(/holds out all 3 pairs in .*three\.jsonl .*none is left to train on/));
+  });
+
+  test("that takes all of one file, of which there may be others, is refused for what it is", async () => {
+    const one = write("one.jsonl", ["Is this the only one?"]);
+    for (const data of [[{ path: one }], [{ path: three }, { path: one }]]) {
+      const found = opened({ validation: { split: 1 - 1e-9 } }, { data: data.toReversed() });
+      await expect(found).rejects.toThrow(invalid(/holds out the one pair there is in .*one\.jsonl/));
+    }
   });
 
   test("that is a training file is refused, under another name as well", async () => {

@@ -72,7 +72,7 @@ export async function openRunData(config: TrainConfig, options: RunDataOptions):
   const training = config.stages.flatMap(({ data }) => data);
   const paths = pathsOf([...training, ...(validation ? [validation] : [])]);
   const { checked, reports } = await checkFiles(paths, config, options);
-  assertTrainable(reports, config.onBadRecord);
+  assertTrainable(reports, config.onBadRecord, longestSaid(config, options.longest));
   const filesAt = (wanted: readonly string[]): CheckedFile[] =>
     wanted.map((path) => checked.get(path)).filter((file) => file !== undefined);
   const trainedOn = filesAt(pathsOf(training));
@@ -148,18 +148,31 @@ function assertHasSteps({ steps, pairsPerEpoch }: StagePlan, { name, epochs }: S
   );
 }
 
-function assertSplits(split: ReturnType<typeof holdOut>, fraction: number): void {
+function assertSplits({ training, validation }: ReturnType<typeof holdOut>, fraction: number): void {
+  const refused = (found: string, expected: string): VlRewardError =>
+    new VlRewardError("config_invalid", `validation.split: ${found}; expected ${expected}`);
   const promptsOf = (files: readonly CheckedFile[]): number =>
     new Set(files.flatMap(({ prompts }) => [...prompts])).size;
-  const [kept, heldOut] = [promptsOf(split.training), promptsOf(split.validation)];
-  if (kept > 0 && heldOut > 0) return;
-  throw new VlRewardError(
-    "config_invalid",
-    `validation.split: ${fraction} of ${kept + heldOut} prompts holds out ${heldOut === 0 ? "none" : "all"} of them (each by a ` +
-      `hash of its own, so that few may differ from the part); expected a ${heldOut === 0 ? "larger" : "smaller"} part, or a ` +
-      "file of its own as validation.path",
-  );
+  const byHash = "(each prompt by a hash of its own, so that of few another part may be held out)";
+  const another = (size: string): string => `a ${size} part, or a file of its own as validation.path`;
+  if (promptsOf(validation) === 0) {
+    throw refused(
+      `${fraction} of ${counted(promptsOf(training), "prompt")} holds out none ${byHash}`,
+      another("larger"),
+    );
+  }
+  for (const [index, { path, records }] of training.entries()) {
+    if (records.length > 0) continue;
+    const pairs = validation[index]?.pairs.reduce((sum, count) => sum + count, 0) ?? 0;
+    const all = pairs === 1 ? "the one pair there is" : `all ${pairs} pairs`;
+    throw refused(
+      `${fraction} holds out ${all} in ${path} ${byHash}, and none is left to train on`,
+      another("smaller"),
+    );
+  }
 }
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 /** @param contents of each entry of data, by its place */
 function assertNotTrainedOn(contents: ReadonlyMap<string, string>): void {
@@ -240,7 +253,7 @@ async function checkFiles(
   { modelFolder, media, longest, localSize, signal, onProgress, onReport }: RunDataOptions,
 ): Promise<{ checked: Map<string, CheckedFile>; reports: FileReport[] }> {
   const limits = pixelLimitsOf(config);
-  const bytes = paths.reduce((sum, path) => sum + (statSync(path, { throwIfNoEntry: false })?.size ?? 0), 0);
+  const bytes = paths.reduce((sum, path) => sum + sizeOf(path), 0);
   const threads = Math.max(1, Math.floor(availableParallelism() / localSize));
   const pool = bytes < worthThreads ? undefined : new CheckPool(modelFolder, limits, media, threads);
   try {
@@ -267,9 +280,24 @@ async function checkFiles(
   }
 }
 
+/** 0 where it cannot be told; what is wrong is said when the file is opened. */
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch {
+    return 0;
+  }
+}
+
 /** Tokens of a conversation: what the configuration allows, or what the model takes. */
 export const longestAllowed = ({ maxLength = Number.POSITIVE_INFINITY }: TrainConfig, longest: number): number =>
   Math.min(maxLength, longest);
+
+/** The same in words. */
+const longestSaid = ({ maxLength }: TrainConfig, longest: number): string =>
+  maxLength !== undefined && maxLength < longest
+    ? `max_length, ${counted(maxLength, "token")}`
+    : `the ${counted(longest, "token")} that the model takes`;
 
 export async function closeRunData({ stages, validation }: RunData): Promise<void> {
   await closeSources([...stages.flatMap(({ sources }) => sources), ...(validation ?? [])]);

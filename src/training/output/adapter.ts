@@ -4,7 +4,7 @@
  * value_head.safetensors, which PEFT does not read.
  */
 
-import { mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { fillSlots, type StoredTensor } from "../../checkpoint/checkpoint.ts";
@@ -12,6 +12,7 @@ import { readSafetensorsHeader } from "../../checkpoint/safetensors.ts";
 import { type TensorSource, writeSafetensors } from "../../checkpoint/save.ts";
 import { VlRewardError } from "../../errors.ts";
 import { writeTextDurably, writing } from "../../files/durable-file.ts";
+import { makeFolder } from "../../files/folder.ts";
 import { readJson } from "../../files/json.ts";
 import type { RewardModel } from "../../models/reward-model.ts";
 import { attachLora, type LoraOptions, namedLinears, type Placement } from "../../nn/index.ts";
@@ -54,7 +55,7 @@ export function writeAdapter({ folder, base, options, trained }: AdapterTask): v
     }
   }
   writing(folder, () => {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     rmSync(path.join(folder, configFile), { force: true });
   });
   if ([...sources.keys()].some((name) => name.startsWith("head."))) {

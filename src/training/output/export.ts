@@ -4,7 +4,7 @@
  * files are exchanged and comes last.
  */
 
-import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { listTensors } from "../../checkpoint/checkpoint.ts";
 import {
@@ -17,6 +17,7 @@ import {
 import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import { incomplete, sync, unwritable, writing } from "../../files/durable-file.ts";
+import { makeFolder } from "../../files/folder.ts";
 import { familyOf } from "../../models/families.ts";
 import type { HeadPlace } from "../../models/family.ts";
 import { hasWeights } from "../../models/initial-weights.ts";
@@ -61,7 +62,7 @@ export async function exportCheckpoint({ base, target, trained, dtype, pixelLimi
     writeFileSync(path.join(stage, name), `${JSON.stringify(json, null, 2)}\n`);
   try {
     rmSync(stage, { recursive: true, force: true });
-    mkdirSync(stage, { recursive: true });
+    makeFolder(stage);
     for (const [name, json] of Object.entries(files)) write(name, json);
     await copyTextFiles(base, stage);
     const inWeights = place === "score" ? [...head.values()].map((one) => ({ ...one, name: "score.weight" })) : [];

@@ -4,11 +4,13 @@
  * The lines are a stable contract, in snake_case; readers ignore keys that they do not know. A number that is not finite
  * stands as null, because JSON has no other word for it, and is read back as NaN.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { VlRewardError } from "../../errors.ts";
 import { AppendFile } from "../../files/append-file.ts";
+import type { Written } from "../../files/durable-file.ts";
+import { readRegularFile } from "../../files/regular-file.ts";
 import { wilsonInterval } from "../../report/statistics.ts";
 
 /** One optimizer step. Loss, accuracy and margin are means over its pairs, before the weights change. */
@@ -86,14 +88,23 @@ export function bestEvaluation(evaluations: readonly Evaluation[]): Evaluation |
   return best;
 }
 
+/** What a saved state holds the two files against that it goes on with: their bytes up to it. */
+export interface LogMarks {
+  readonly steps: Written;
+  readonly evaluations: Written;
+}
+
 /** The two files of an output folder, open for appending. */
 export class MetricsLog {
   readonly #steps: AppendFile;
   readonly #evaluations: AppendFile;
+  /** Of all that stands in them now. */
+  readonly #marks: { steps: Written; evaluations: Written };
 
-  private constructor(steps: AppendFile, evaluations: AppendFile) {
+  private constructor(steps: AppendFile, evaluations: AppendFile, marks: LogMarks) {
     this.#steps = steps;
     this.#evaluations = evaluations;
+    this.#marks = { ...marks };
   }
 
   /**
@@ -108,9 +119,10 @@ export class MetricsLog {
     const lastStep = afterStep === 0 ? -1 : afterStep; // a validation may stand at step 0
     const keptSteps = readLines(stepsPath, stepLine, lastStep);
     const keptEvaluations = readLines(evaluationsPath, evaluationLine, lastStep);
-    const steps = AppendFile.open(stepsPath, keptSteps.bytes);
+    const steps = AppendFile.open(stepsPath, keptSteps.written.bytes);
     try {
-      return new MetricsLog(steps, AppendFile.open(evaluationsPath, keptEvaluations.bytes));
+      const evaluations = AppendFile.open(evaluationsPath, keptEvaluations.written.bytes);
+      return new MetricsLog(steps, evaluations, { steps: keptSteps.written, evaluations: keptEvaluations.written });
     } catch (error) {
       steps.close();
       throw error;
@@ -121,24 +133,61 @@ export class MetricsLog {
   step({ stage, step, loss, sums, accuracy, margin, gradNorm, learningRate, ...counts }: StepMetrics): void {
     const rates = { grad_norm: gradNorm, learning_rate: learningRate };
     const { pairs, tokens, seconds } = counts;
-    this.#steps.append(jsonLine({ stage, step, loss, ...sums, accuracy, margin, ...rates, pairs, tokens, seconds }));
+    const line = jsonLine({ stage, step, loss, ...sums, accuracy, margin, ...rates, pairs, tokens, seconds });
+    this.#steps.append(line);
+    this.#marks.steps = withMore(this.#marks.steps, line);
   }
 
   /** Throws as `step` does. */
   evaluation({ stage, step, overall, sources }: Evaluation): void {
     const bySource = [...sources].map(([source, accuracy]) => ({ source, ...accuracy }));
-    this.#evaluations.append(jsonLine({ stage, step, ...overall, sources: bySource }));
+    const line = jsonLine({ stage, step, ...overall, sources: bySource });
+    this.#evaluations.append(line);
+    this.#marks.evaluations = withMore(this.#marks.evaluations, line);
   }
 
-  /** Brings all lines to the disk, as before a saved state that continues from them. Throws `output_unwritable`. */
-  sync(): void {
+  /** Brings all lines to the disk -> their marks, for a saved state that continues from them. Throws `output_unwritable`. */
+  sync(): LogMarks {
     this.#steps.sync();
     this.#evaluations.sync();
+    return { ...this.#marks };
   }
 
   close(): void {
     this.#steps.close();
     this.#evaluations.close();
+  }
+}
+
+/**
+ * Throws `resume_mismatch` where a file no longer begins as it did when a state was saved: what a run tells at its end, and which
+ * of its states is the best, would be of another one. One that was moved away is announced.
+ *
+ * @param state what messages call it
+ */
+export function assertLogsUnchanged(
+  folder: string,
+  marks: LogMarks,
+  state: string,
+  announce: (message: string) => void,
+): void {
+  for (const [name, { bytes, crc32: expected }] of [
+    [stepsFile, marks.steps],
+    [evaluationsFile, marks.evaluations],
+  ] as const) {
+    const file = join(folder, name);
+    const content = readIfThere(file);
+    if (content === undefined) {
+      if (bytes > 0) announce(`${file} is not there: the report will not tell of the steps up to ${state}.`);
+      continue;
+    }
+    const whole = content.byteLength >= bytes;
+    if (whole && crc32(content.subarray(0, bytes)) === expected) continue;
+    const found = whole ? `its first ${bytes} bytes have changed` : `it has ${content.byteLength} of ${bytes} bytes`;
+    throw new VlRewardError(
+      "resume_mismatch",
+      `${file} is not what it was when ${state} was saved: ${found}. Put it back as it was, or move it away to go on without it.`,
+    );
   }
 }
 
@@ -227,13 +276,18 @@ function jsonLine(value: object): Buffer {
   return Buffer.from(`${JSON.stringify(value)}\n`, "utf8");
 }
 
-/** -> the lines up to `lastStep` and the bytes that they take at the file's start; none of a file that is not there */
+const withMore = ({ bytes, crc32: before }: Written, line: Buffer): Written => ({
+  bytes: bytes + line.byteLength,
+  crc32: crc32(line, before),
+});
+
+/** -> the lines up to `lastStep` and what they are at the file's start; none of a file that is not there */
 function readLines<Line extends { readonly step: number }>(
   path: string,
   schema: z.ZodType<Line>,
   lastStep: number,
-): { readonly lines: readonly Line[]; readonly bytes: number } {
-  const content = readIfThere(path);
+): { readonly lines: readonly Line[]; readonly written: Written } {
+  const content = readIfThere(path) ?? Buffer.alloc(0);
   const lines: Line[] = [];
   let start = 0;
   for (let end = content.indexOf(0x0a); end !== -1; end = content.indexOf(0x0a, start)) {
@@ -249,7 +303,7 @@ function readLines<Line extends { readonly step: number }>(
     lines.push(line);
     start = end + 1;
   }
-  return { lines, bytes: start };
+  return { lines, written: { bytes: start, crc32: crc32(content.subarray(0, start)) } };
 }
 
 function parseLine<Line>(text: string, schema: z.ZodType<Line>): Line | undefined {
@@ -260,11 +314,14 @@ function parseLine<Line>(text: string, schema: z.ZodType<Line>): Line | undefine
   }
 }
 
-function readIfThere(path: string): Buffer {
+/** Millions of steps; what Node reads at once. */
+const longestLog = 2 ** 31 - 1;
+
+function readIfThere(path: string): Buffer | undefined {
   try {
-    return readFileSync(path);
+    return readRegularFile(path, longestLog);
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return Buffer.alloc(0);
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new VlRewardError("input_unreadable", `${path} cannot be read: ${message}.`, { cause });
   }

@@ -23,7 +23,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { tensorSource } from "../../../test/tensor-source.ts";
 import type { TensorSource } from "../../checkpoint/save.ts";
 import { keep, liveTensors, mapFile, scope, type Tensor, tensorFrom } from "../../torch/index.ts";
-import { keepStates, latestState, loadState, noteAccuracy, saveState } from "./saved-state.ts";
+import { keepStates, latestState, loadState, noteAccuracy, saveState, type TensorFile } from "./saved-state.ts";
 
 let output: string;
 let folder: string;
@@ -50,7 +50,7 @@ const unexpected = (message: string): never => {
 };
 
 /** The values of a tensor of a state. */
-function valuesOf(stateFolder: string, file: string, name: string): Float32Array {
+function valuesOf(stateFolder: string, file: TensorFile, name: string): Float32Array {
   const place = loadState(stateFolder).tensors.get(file)?.get(name);
   if (!place) throw new Error(`${name} is absent`);
   return scope(() => mapFile(place.file, [place])[0]?.toFloat32Array() ?? new Float32Array());
@@ -64,8 +64,8 @@ test("what was saved comes back", () => {
   const loaded = loadState(saved);
   expect(loaded.state).toEqual(state);
   expect([...loaded.tensors].map(([file, tensors]) => [file, [...tensors.keys()]])).toEqual([
-    ["optimizer", ["model.norm.weight"]],
     ["weights", ["model.norm.weight"]],
+    ["optimizer", ["model.norm.weight"]],
   ]);
   expect(valuesOf(saved, "weights", "model.norm.weight")).toEqual(Float32Array.of(1.5, -2, 0.1));
   expect(names()).toEqual(["step-00000007"]);
@@ -75,6 +75,14 @@ test("no state: a folder that is not there, or has none", () => {
   expect(latestState(folder, unexpected)).toBeUndefined();
   mkdirSync(folder);
   expect(latestState(folder, unexpected)).toBeUndefined();
+});
+
+test("a folder around it that is gone is not made again", () => {
+  save(1);
+  rmSync(output, { recursive: true });
+  expect(() => save(2)).toThrow(expect.objectContaining({ code: "output_unwritable" }));
+  expect(existsSync(output)).toBe(false);
+  mkdirSync(output);
 });
 
 test("the latest by number, beyond eight digits too", () => {
@@ -132,6 +140,16 @@ describe("a damaged state is reported and set aside, the one before is taken", (
     ["state.json of zeros", (state) => writeFileSync(path.join(state, "state.json"), Buffer.alloc(13)), /state\.json/],
     ["no checksums", (state) => rmSync(path.join(state, "checksums.json")), /checksums\.json/],
     ["empty checksums", (state) => writeFileSync(path.join(state, "checksums.json"), "{}"), /does not list state/],
+    ...["weights", "optimizer"].map((file): [string, (state: string) => void, RegExp] => [
+      `checksums without those of the ${file}, with the file and without it`,
+      (state) => {
+        const list = path.join(state, "checksums.json");
+        const { [`${file}.safetensors`]: _, ...others } = JSON.parse(readFileSync(list, "utf8"));
+        writeFileSync(list, JSON.stringify(others));
+        if (file === "optimizer") rmSync(path.join(state, `${file}.safetensors`));
+      },
+      new RegExp(`does not list ${file}`),
+    ]),
     ["other checksums", (state) => writeFileSync(path.join(state, "checksums.json"), "[1]"), /not a list of checksums/],
     [
       "nothing left",
@@ -267,7 +285,7 @@ describe("kill -9 at random moments", () => {
       const { turn } = loadState(found).state as { turn: number };
       expect(turn, context).toBeGreaterThanOrEqual(announced);
       expect(turn, context).toBeLessThanOrEqual(announced + 1);
-      for (const file of ["weights", "optimizer"]) {
+      for (const file of ["weights", "optimizer"] as const) {
         for (const name of ["a", "b"]) {
           expect(
             valuesOf(found, file, name).every((value) => value === turn),

@@ -8,7 +8,7 @@
  * same step, `.damaged` has been found damaged and waits for a person.
  */
 
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readSync, renameSync, rmSync } from "node:fs";
 import path from "node:path";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
@@ -18,21 +18,25 @@ import { type TensorSource, writeSafetensors } from "../../checkpoint/save.ts";
 import { VlRewardError } from "../../errors.ts";
 import { incomplete, sync, type Written, writeTextDurably, writing } from "../../files/durable-file.ts";
 import { readJson } from "../../files/json.ts";
+import { UnsuitableFile, withRegularFile } from "../../files/regular-file.ts";
 import { isSystemError } from "../../files/system-error.ts";
+
+/** The tensors of a state: each a file `<name>.safetensors`. A state without one of them is none. */
+const tensorFiles = ["weights", "optimizer"] as const;
+export type TensorFile = (typeof tensorFiles)[number];
 
 export interface StateToSave {
   /** Optimizer steps done, over all stages. */
   readonly step: number;
   /** What JSON can hold, numbers finite. */
   readonly state: unknown;
-  /** Each becomes a file `<name>.safetensors`. */
-  readonly tensors: Readonly<Record<string, Iterable<TensorSource>>>;
+  readonly tensors: Readonly<Record<TensorFile, Iterable<TensorSource>>>;
 }
 
 export interface LoadedState {
   readonly state: unknown;
   /** By file and name: where they lie. */
-  readonly tensors: ReadonlyMap<string, ReadonlyMap<string, StoredTensor>>;
+  readonly tensors: ReadonlyMap<TensorFile, ReadonlyMap<string, StoredTensor>>;
 }
 
 const stateFile = "state.json";
@@ -40,12 +44,14 @@ const checksumFile = "checksums.json";
 const evaluationFile = "evaluation.json";
 const [removed, replaced, damaged] = [".removed", ".replaced", ".damaged"];
 
+const nameOf = (file: TensorFile): string => `${file}.safetensors`;
+
 /** The name of a state's folder. */
 export const folderOf = (step: number): string => `step-${String(step).padStart(8, "0")}`;
 
 /**
- * Saves a state into its own folder below `folder`, which is made where it is absent. When this returns, the state is on
- * the disk; until then nothing that was there before is gone. Throws `output_unwritable`.
+ * Saves a state into its own folder below `folder`, which is made where it is absent; the folder around that has to be there.
+ * When this returns, the state is on the disk; until then nothing that was there before is gone. Throws `output_unwritable`.
  *
  * @returns the state's folder
  */
@@ -55,14 +61,14 @@ export function saveState(folder: string, { step, state, tensors }: StateToSave)
   try {
     writing(temporary, () => {
       rmSync(temporary, { recursive: true, force: true });
-      mkdirSync(temporary, { recursive: true });
+      if (!existsSync(folder)) mkdirSync(folder); // not what is around it: a run whose output is gone is not to begin a second one
+      mkdirSync(temporary);
       sync(path.dirname(folder));
     });
     const written: Record<string, Written> = {};
     written[stateFile] = writeTextDurably(path.join(temporary, stateFile), `${JSON.stringify(state, null, 2)}\n`);
-    for (const [name, sources] of Object.entries(tensors)) {
-      const file = `${name}.safetensors`;
-      written[file] = writeSafetensors(path.join(temporary, file), sources);
+    for (const file of tensorFiles) {
+      written[nameOf(file)] = writeSafetensors(path.join(temporary, nameOf(file)), tensors[file]);
     }
     writeTextDurably(path.join(temporary, checksumFile), `${JSON.stringify(written, null, 2)}\n`);
     writing(target, () => {
@@ -110,13 +116,13 @@ export function latestState(folder: string, report: (message: string) => void): 
 
 /** Takes up a state that latestState has found. Throws `config_invalid` or `checkpoint_damaged` where it cannot be read. */
 export function loadState(stateFolder: string): LoadedState {
-  const tensors = new Map<string, ReadonlyMap<string, StoredTensor>>();
-  for (const name of readdirSync(stateFolder)) {
-    if (!name.endsWith(".safetensors")) continue;
-    const file = path.join(stateFolder, name);
-    const places = [...readSafetensorsHeader(file)].map(([tensor, place]) => [tensor, { ...place, file }] as const);
-    tensors.set(path.basename(name, ".safetensors"), new Map(places));
-  }
+  const tensors = new Map(
+    tensorFiles.map((name) => {
+      const file = path.join(stateFolder, nameOf(name));
+      const places = [...readSafetensorsHeader(file)].map(([tensor, place]) => [tensor, { ...place, file }] as const);
+      return [name, new Map(places)] as const;
+    }),
+  );
   return { state: readJson(path.join(stateFolder, stateFile)), tensors };
 }
 
@@ -190,7 +196,8 @@ const checksumsSchema = z.record(z.string(), z.object({ bytes: z.int(), crc32: z
 function damageOf(stateFolder: string): string | undefined {
   try {
     const checksums = checksumsSchema.parse(readJson(path.join(stateFolder, checksumFile)));
-    if (!checksums[stateFile]) return `${checksumFile} does not list ${stateFile}`;
+    const absent = [stateFile, ...tensorFiles.map(nameOf)].find((name) => !Object.hasOwn(checksums, name));
+    if (absent !== undefined) return `${checksumFile} does not list ${absent}`;
     for (const [name, expected] of Object.entries(checksums)) {
       const { bytes, crc32: found } = checksumOf(path.join(stateFolder, name));
       if (bytes !== expected.bytes) return `${name} has ${bytes} bytes, expected ${expected.bytes}`;
@@ -200,13 +207,13 @@ function damageOf(stateFolder: string): string | undefined {
   } catch (error) {
     if (error instanceof z.ZodError) return `${checksumFile} is not a list of checksums`;
     if (error instanceof VlRewardError || isSystemError(error)) return error.message;
+    if (error instanceof UnsuitableFile) return `one of its files cannot be read: ${error.message}`;
     throw error;
   }
 }
 
 function checksumOf(file: string): Written {
-  const descriptor = openSync(file, "r");
-  try {
+  return withRegularFile(file, (descriptor) => {
     const buffer = Buffer.alloc(4 * 2 ** 20);
     let [bytes, checksum] = [0, 0];
     for (;;) {
@@ -215,7 +222,5 @@ function checksumOf(file: string): Written {
       bytes += read;
       checksum = crc32(buffer.subarray(0, read), checksum);
     }
-  } finally {
-    closeSync(descriptor);
-  }
+  });
 }

@@ -4,11 +4,12 @@
  * The format is TensorFlow's: records of the TFRecord framing, each one `Event` message (tensorboard/compat/proto,
  * event.proto and summary.proto), of which a handful of fields is written here.
  */
-import { mkdirSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { AppendFile } from "../../files/append-file.ts";
 import { writing } from "../../files/durable-file.ts";
+import { makeFolder } from "../../files/folder.ts";
 import type { Accuracy, Evaluation, StepMetrics } from "./metrics.ts";
 
 /** The event file of one run of the process; a run that goes on from a saved state begins another one beside it. */
@@ -27,7 +28,7 @@ export class TensorBoardLog {
    */
   static open(folder: string, { afterStep }: { readonly afterStep: number }): TensorBoardLog {
     const name = writing(folder, () => {
-      mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
       return nextFileName(folder);
     });
     const log = new TensorBoardLog(AppendFile.open(join(folder, name), 0));
