@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, test } from "vitest";
-import { cacheFolder, torchOfCache } from "../../setup/libtorch-cache.mjs";
+import { torchOfCache } from "../../setup/libtorch-cache.mjs";
+import { cacheFolder } from "../../setup/place.mjs";
 import { listen, Sandbox, versionFile } from "./sandbox.ts";
 
 test.each([

@@ -21,7 +21,7 @@ import {
   threadCount,
   toDevice,
 } from "../../torch/index.ts";
-import { cacheFolder } from "./cache-folder.ts";
+import { cacheFolder } from "../../files/cache-folder.ts";
 
 export type ComputeDtype = "float32" | "bfloat16";
 
