@@ -29,7 +29,9 @@ export function distIsReady(place) {
 export async function compileTypeScript(place) {
   const { root, env } = place;
   if (isInstalled(place)) {
-    throw new SetupError(`${root} has neither dist/ nor src/: it was packed before it was built. Pack it with \`npm pack\`.`);
+    throw new SetupError(
+      `${root} has neither dist/ nor src/: it was packed before it was built. Pack it with \`npm pack\`.`,
+    );
   }
   await step(title, "compiling src into dist", async () => {
     const made = fingerprint(root); // of what is read now: a file saved meanwhile shows as a difference next time

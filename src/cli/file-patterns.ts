@@ -38,12 +38,16 @@ function entriesOf(folder: string): Dirent[] {
   }
 }
 
-/** "a*[!0-9].jsonl" -> a test of whole names. A bracket that is not closed stands for itself. */
+/** "a*[!0-9].jsonl" -> a test of whole names. A bracket that is not closed stands for itself, and nothing fits [z-a]. */
 function nameTest(part: string): RegExp {
   const source = part.replace(/\[(!?)([^\]]+)\]|[\s\S]/g, (piece: string, not?: string, characters?: string) => {
     if (characters !== undefined) return `[${not === "!" ? "^" : ""}${characters.replace(/[\\\]^[]/g, "\\$&")}]`;
     if (piece === "*") return ".*";
-    return piece === "?" ? "." : piece.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+    return piece === "?" ? "." : piece.replace(/[\\^$.+()[\]{}|]/g, "\\$&");
   });
-  return new RegExp(`^${source}$`, "su");
+  try {
+    return new RegExp(`^${source}$`, "su");
+  } catch {
+    return /(?!)/;
+  }
 }

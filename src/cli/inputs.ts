@@ -12,7 +12,7 @@ const standardInput = 0; // a file descriptor
 
 /** One of the inputs. */
 export interface RunInput {
-  /** As errors name it. */
+  /** As the first words of an error name it. */
   readonly name: string;
   /** As its results name it where there are several inputs; undefined where it is the only one. */
   readonly file: string | undefined;
@@ -39,11 +39,6 @@ export function findInputs(paths: readonly string[]): RunInput[] {
   return found.map((path) => inputOf(path, found.length > 1));
 }
 
-/** Whether standard input is among them. */
-export const readsStandardInput = (inputs: readonly RunInput[]): boolean => inputs.some(({ name }) => name === words);
-
-const words = "standard input";
-
 function expanded(path: string): string[] {
   if (path === "-" || !isPattern(path) || statSync(path, { throwIfNoEntry: false }) !== undefined) return [path];
   const files = filesMatching(path);
@@ -52,16 +47,15 @@ function expanded(path: string): string[] {
 }
 
 function inputOf(path: string, severalInputs: boolean): RunInput {
-  const name = path === "-" ? words : path;
+  const name = path === "-" ? "Standard input" : `The input ${path}`;
   const open = (): number =>
-    path === "-" ? standardInput : attempt("input_unreadable", `The input ${path} cannot be read`, () => openSync(path, "r"));
+    path === "-" ? standardInput : attempt("input_unreadable", `${name} cannot be read`, () => openSync(path, "r"));
   const fd = open();
   const stats = fstatSync(fd);
   const reopened = fd !== standardInput && stats.isFile();
   if (reopened || stats.isDirectory()) closeSync(fd);
   if (stats.isDirectory()) {
-    const what = path === "-" ? "Standard input" : `The input ${path}`;
-    throw new VlRewardError("input_unreadable", `${what} is a folder; expected a JSON Lines file.`);
+    throw new VlRewardError("input_unreadable", `${name} is a folder; expected a JSON Lines file.`);
   }
   return {
     name,

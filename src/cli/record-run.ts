@@ -2,7 +2,6 @@
  * @file A run over a file of records, whatever is made of them: the model and the engine, lines in, a result for each out, and
  * what there is to count.
  */
-import { fstatSync } from "node:fs";
 import type { EngineStats } from "../engine/threads/device-stats.ts";
 import { type Line, readLines } from "../files/json-lines.ts";
 import { locateModel } from "../hub/locate.ts";
@@ -12,16 +11,17 @@ import { unlessAborted } from "../tasks/in-order.ts";
 import { embeddedModel, sayUntrained } from "./embedded-model.ts";
 import type { EngineChoice } from "./engine-flags.ts";
 import { bytesOf } from "./input-bytes.ts";
+import type { RunInput } from "./inputs.ts";
 import type { Progress } from "./progress.ts";
 
 export interface RecordTask extends EngineChoice {
-  /** A file descriptor; 0 is standard input. */
-  readonly input: number;
+  readonly inputs: readonly RunInput[];
 }
 
-/** Reads the lines and emits a result for each, in order. */
+/** Reads the lines and emits a result for each, in order. Relative paths in them start at `baseFolder`. */
 export type RecordWork<Result> = (
   lines: AsyncIterable<Line>,
+  baseFolder: string,
   engine: RewardEngine,
   emit: Emit<Result>,
 ) => Promise<void>;
@@ -29,8 +29,8 @@ export type RecordWork<Result> = (
 export interface RecordParts<Result> {
   /** Called while the threads load the model: the checks of records need a tenth of a second to be loaded. */
   readonly load: () => Promise<RecordWork<Result>>;
-  /** Called once the model is there -> what writes the results. */
-  readonly begin: (engine: RewardEngine) => (result: Result) => Promise<void>;
+  /** Called once the model is there -> what writes the results; `file` is the input's where there are several. */
+  readonly begin: (engine: RewardEngine) => (result: Result, file: string | undefined) => Promise<void>;
 }
 
 export interface RunStats {
@@ -51,7 +51,7 @@ export async function runRecords<Result extends object>(
   signal: AbortSignal,
 ): Promise<RunStats> {
   const start = performance.now();
-  const { input, model, revision, ...options } = task;
+  const { inputs, model, revision, ...options } = task;
   const folder = await locateModel(model, {
     embedded: embeddedModel,
     revision,
@@ -67,15 +67,20 @@ export async function runRecords<Result extends object>(
   const loaded = (performance.now() - start) / 1000;
   progress.begin();
 
-  const { size } = fstatSync(input); // 0 when unknown, as for a pipe
   const counts = { records: 0, failed: 0 };
   const write = begin(engine);
-  await work(readLines(bytesOf(input)), engine, async (result, endByte) => {
-    await write(result);
-    counts.records++;
-    if ("error" in result) counts.failed++;
-    progress.update({ ...counts, share: size > 0 ? endByte / size : undefined });
-  });
+  const sizesKnown = inputs.every(({ size }) => size > 0);
+  const allBytes = inputs.reduce((sum, { size }) => sum + size, 0);
+  let bytesBefore = 0; // of the inputs that are done
+  for (const input of inputs) {
+    await work(readLines(bytesOf(input)), input.baseFolder, engine, async (result, endByte) => {
+      await write(result, input.file);
+      counts.records++;
+      if ("error" in result) counts.failed++;
+      progress.update({ ...counts, share: sizesKnown ? (bytesBefore + endByte) / allBytes : undefined });
+    });
+    bytesBefore += input.size;
+  }
   progress.end({ ...counts, share: 1 });
   const { sequences, tokens, mediaSeconds, computeSeconds, caches, devices } = engine.stats;
   const seconds = { load: loaded, media: mediaSeconds, compute: computeSeconds };

@@ -5,10 +5,10 @@
 import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
-import { cacheFolder } from "../../files/cache-folder.ts";
 import { memoryBudget } from "../../engine/machine/memory.ts";
 import { fasterDtype } from "../../engine/machine/precision.ts";
 import { systemMemory } from "../../engine/machine/system-memory.ts";
+import { cacheFolder } from "../../files/cache-folder.ts";
 import { hubSettings } from "../../hub/settings.ts";
 import { loadFfmpeg } from "../../media/video-ffmpeg.ts";
 import { RewardModel } from "../../models/reward-model.ts";
