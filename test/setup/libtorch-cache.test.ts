@@ -85,6 +85,14 @@ describe("pip installs", () => {
     expect(torch).toMatchObject({ cuda: true, folder: sandbox.path("cache", `${machine}-cu130`, "torch") });
   });
 
+  it("the same without a driver where VL_REWARD_CUDA says that there will be one", async () => {
+    const sandbox = new Sandbox();
+    listen();
+    const env = { ...fakePip(sandbox, "2.13.0+cu130", "13.0"), VL_REWARD_CUDA: "1" };
+    expect((await torchOfCache({ root: sandbox.folder, env })).cuda).toBe(true);
+    expect(asked(sandbox)[1]).toContain("nvidia-nccl-cu13==2.29.7");
+  });
+
   it.each([true, false])("the +cpu build of the user's settings as it is (driver: %s)", async (driver) => {
     const sandbox = new Sandbox();
     listen();
