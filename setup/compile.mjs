@@ -16,6 +16,9 @@ export const flags = [
   "-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
 ];
 
+/** The link beside the addon, by which it finds libtorch's libraries wherever they are. */
+export const linkName = "libtorch";
+
 /** g++ takes about 1 GB for a file that includes libtorch's headers, so not one per core. */
 const atOnce = 2;
 
@@ -80,7 +83,7 @@ export async function compileAll(units, command, env) {
  * @param {readonly string[]} objects
  * @param {string} addon
  * @param {readonly string[]} compiler
- * @param {string} lib libtorch's lib folder, which the addon remembers
+ * @param {string} lib libtorch's lib folder
  * @param {NodeJS.ProcessEnv} env
  * @param {readonly string[]} [more] libraries beyond the two, as in "-lm"
  */
@@ -88,7 +91,8 @@ export async function link(objects, addon, compiler, lib, env, more = []) {
   const mac = process.platform === "darwin";
   // Old tags on Linux: LD_LIBRARY_PATH must not slip another libtorch under an addon that was built for this one.
   const how = mac ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-Wl,--disable-new-dtags"];
-  const libraries = [`-L${lib}`, "-ltorch_cpu", "-lc10", ...more, `-Wl,-rpath,${lib}`];
+  const beside = `-Wl,-rpath,${mac ? "@loader_path" : "$ORIGIN"}/${linkName}`;
+  const libraries = [`-L${lib}`, "-ltorch_cpu", "-lc10", ...more, beside];
   await call([...compiler, ...how, ...objects, "-o", addon, ...libraries], env, "linking");
 }
 

@@ -2,29 +2,32 @@
  * @file What every entry asks for first: that all is in place. Where it is, this takes a few milliseconds and runs no
  * program; where something is missing or out of date, that part is set up, one setup at a time.
  */
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { addonIsReady, buildAddon } from "./addon.mjs";
 import { removePartials } from "./files.mjs";
 import { withLock } from "./lock.mjs";
 import { installNodeModules, nodeModulesAreReady } from "./node-modules.mjs";
+import { buildFolder, isInstalled, makeFolder } from "./place.mjs";
 import { compileTypeScript, distIsReady } from "./typescript.mjs";
 
-/**
- * Where setup works and with which settings.
- *
- * @typedef {object} Place
- * @property {string} root the repository or the installed package
- * @property {NodeJS.ProcessEnv} env
- */
+/** @typedef {import("./place.mjs").Place} Place */
 
-/** @type {Place} */
-export const here = { root: dirname(dirname(fileURLToPath(import.meta.url))), env: process.env };
+export { here } from "./place.mjs";
 
 /** @param {Place} place */
 export async function ensure(place) {
   await ensureNodeModules(place);
   await ensureAddon(place);
+  await ensureDist(place);
+}
+
+/**
+ * What can be run without libtorch: help, completion.
+ *
+ * @param {Place} place
+ */
+export async function ensureProgram(place) {
+  await ensureNodeModules(place);
   await ensureDist(place);
 }
 
@@ -46,7 +49,8 @@ export const ensureDist = (place) => once(place, distIsReady, compileTypeScript)
  */
 async function once(place, isReady, work) {
   if (isReady(place)) return;
-  const build = join(place.root, "build");
+  const build = buildFolder(place);
+  if (isInstalled(place)) makeFolder(build);
   await withLock(join(build, ".lock"), async () => {
     removePartials(place.root);
     removePartials(build);

@@ -6,34 +6,27 @@
  * processor's half (libtorch_cpu links to them), which saves about 2.5 GB.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { findProgram, howToInstall, SetupError, say } from "./console.mjs";
 import { isFolder, partialName, readText, removePartials } from "./files.mjs";
 import { libtorchIn } from "./libtorch.mjs";
 import { withLock } from "./lock.mjs";
+import { cacheFolder, makeFolder } from "./place.mjs";
 import { capture, run } from "./processes.mjs";
 
-/** @typedef {import("./ensure.mjs").Place} Place */
+/** @typedef {import("./place.mjs").Place} Place */
 /** @typedef {import("./libtorch.mjs").Torch} Torch */
 
 export const pinned = "2.13.0";
 
 /**
- * The per-user folder for what setup downloads.
+ * Whether this machine has an NVIDIA driver; under WSL it is a library of the host. VL_REWARD_CUDA=1 says that there will be
+ * one: an image for containers is built where there is none.
  *
  * @param {NodeJS.ProcessEnv} env
- * @param {NodeJS.Platform} [platform]
  */
-export function cacheFolder(env, platform = process.platform) {
-  const home = env.HOME || homedir();
-  if (env.VL_REWARD_CACHE) return resolve(env.VL_REWARD_CACHE);
-  if (env.XDG_CACHE_HOME) return join(env.XDG_CACHE_HOME, "vl-reward");
-  return platform === "darwin" ? join(home, "Library", "Caches", "vl-reward") : join(home, ".cache", "vl-reward");
-}
-
-/** Whether this machine has an NVIDIA driver; under WSL it is a library of the host. */
-export function hasNvidiaDriver() {
+export function hasNvidiaDriver(env) {
+  if (env.VL_REWARD_CUDA === "1") return true;
   return ["/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1"].some((path) =>
     existsSync(path),
   );
@@ -46,18 +39,11 @@ export function hasNvidiaDriver() {
  * @param {boolean} [driver] whether to expect an NVIDIA device
  * @returns {Promise<Torch>}
  */
-export async function torchOfCache({ env }, driver = hasNvidiaDriver()) {
+export async function torchOfCache({ env }, driver = hasNvidiaDriver(env)) {
   const cache = cacheFolder(env);
   const there = cachedTorch(cache, driver);
   if (there !== undefined) return there;
-  try {
-    mkdirSync(cache, { recursive: true });
-  } catch (error) {
-    throw new SetupError(
-      `the cache folder ${cache} cannot be made (${error instanceof Error ? error.message : error}). ` +
-        "Set VL_REWARD_CACHE to a folder that can be written.",
-    );
-  }
+  makeFolder(cache);
   return withLock(join(cache, ".lock"), async () => {
     removePartials(cache);
     return cachedTorch(cache, driver) ?? (await install(cache, driver, env));

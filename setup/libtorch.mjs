@@ -10,7 +10,7 @@ import { findProgram, SetupError, say } from "./console.mjs";
 import { isFolder, readText } from "./files.mjs";
 import { capture } from "./processes.mjs";
 
-/** @typedef {import("./ensure.mjs").Place} Place */
+/** @typedef {import("./place.mjs").Place} Place */
 
 /**
  * @typedef {object} Torch

@@ -9,7 +9,7 @@ import { findProgram, howToInstall, SetupError, step } from "./console.mjs";
 import { hashFiles, isFolder, readJson, readText, writeWhole } from "./files.mjs";
 import { run } from "./processes.mjs";
 
-/** @typedef {import("./ensure.mjs").Place} Place */
+/** @typedef {import("./place.mjs").Place} Place */
 /** @typedef {{ version?: string, optional?: boolean, link?: boolean }} LockedPackage */
 
 const title = "[1/4] node modules";
@@ -33,10 +33,10 @@ export async function installNodeModules({ root, env }) {
   await step(title, "npm ci", async () => {
     const [program, ...args] = npm(env);
     // Development packages are needed (TypeScript compiles the sources), whatever NODE_ENV says.
-    // SKIP_FFMPEG: node-av brings FFmpeg's libraries; its installer would also download the program, which is not used.
-    await run("npm ci", program, [...args, "ci", "--include=dev", "--include=optional"], {
+    // Nothing here needs the install scripts of packages: that of node-av would download a program that is not used.
+    await run("npm ci", program, [...args, "ci", "--include=dev", "--include=optional", "--ignore-scripts"], {
       cwd: root,
-      env: { ...env, SKIP_FFMPEG: "true" },
+      env,
     });
     writeWhole(stampFile(root), fingerprint(root));
   });

@@ -1,14 +1,15 @@
 /**
- * @file Step 4: src/ compiled into dist/. A published package has dist/ and no sources, and nothing to do here.
+ * @file Step 4: src/ compiled into dist/. An installed package has dist/ and no sources, and nothing to do here.
  */
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { SetupError, step } from "./console.mjs";
-import { filesUnder, hash, hashFiles, isFolder, partialName, readText, replaceFolder } from "./files.mjs";
+import { filesUnder, hash, hashFiles, partialName, readText, replaceFolder } from "./files.mjs";
+import { isInstalled } from "./place.mjs";
 import { capture } from "./processes.mjs";
 
-/** @typedef {import("./ensure.mjs").Place} Place */
+/** @typedef {import("./place.mjs").Place} Place */
 
 const title = "[4/4] TypeScript";
 const configs = ["tsconfig.json", "tsconfig.build.json"];
@@ -18,13 +19,20 @@ const configs = ["tsconfig.json", "tsconfig.build.json"];
  *
  * @param {Place} place
  */
-export function distIsReady({ root }) {
-  if (!isFolder(join(root, "src"))) return true;
+export function distIsReady(place) {
+  const { root } = place;
+  if (isInstalled(place)) return existsSync(join(root, "dist", "cli", "main.js"));
   return readText(join(root, "dist", ".stamp")) === fingerprint(root);
 }
 
 /** @param {Place} place */
-export async function compileTypeScript({ root, env }) {
+export async function compileTypeScript(place) {
+  const { root, env } = place;
+  if (isInstalled(place)) {
+    throw new SetupError(
+      `${root} has neither dist/ nor src/: it was packed before it was built. Pack it with \`npm pack\`.`,
+    );
+  }
   await step(title, "compiling src into dist", async () => {
     const made = fingerprint(root); // of what is read now: a file saved meanwhile shows as a difference next time
     const dist = join(root, "dist");

@@ -20,3 +20,4 @@ export { beginTrace, endTrace, type TraceTarget } from "./engine/threads/trace-f
 export { type ErrorCode, errorCodes, VlRewardError } from "./errors.ts";
 export { localPolicy, type MediaLimits, type MediaPolicy, serverPolicy } from "./media/policy.ts";
 export { type CallOptions, type EngineOptions, type GroupResult, RewardEngine, readAhead } from "./reward/engine.ts";
+export { setup } from "./torch/setup.ts";

@@ -7,13 +7,16 @@
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "@commander-js/extra-typings";
-import { VlRewardError } from "../errors.ts";
+import { addCompletionCommand } from "./completion/command.ts";
 import { addDemoCommand } from "./demo/command.ts";
 import { addDoctorCommand } from "./doctor/command.ts";
 import { addEmbedCommand } from "./embed/command.ts";
 import { addEvaluateCommand } from "./evaluate/command.ts";
+import { tellFailure, tellUsageError } from "./failure.ts";
 import { Interrupted } from "./interrupts.ts";
+import { addManCommand } from "./man/command.ts";
 import { addScoreCommand } from "./score/command.ts";
+import { addSetupCommand } from "./setup/command.ts";
 import { addSynthCommand } from "./synth/command.ts";
 import { addTokenizerCommand } from "./tokenizer/command.ts";
 import { addTrainCommand } from "./train/command.ts";
@@ -26,7 +29,9 @@ const program = new Command("vl-reward")
   .description("A multimodal reward model: reads a conversation and says how good its last answer is.")
   .version(version)
   .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "vl-reward: ")) });
+  .configureHelp({ showGlobalOptions: true })
+  .configureOutput({ outputError: tellUsageError });
+program.option("--json", "a failure as one JSON object on standard error; of doctor, its report"); // failure.ts reads it
 addScoreCommand(program);
 addEmbedCommand(program);
 addTrainCommand(program);
@@ -35,6 +40,9 @@ addTokenizerCommand(program);
 addSynthCommand(program);
 addDemoCommand(program);
 addDoctorCommand(program);
+addSetupCommand(program);
+addCompletionCommand(program);
+addManCommand(program);
 
 try {
   await program.parseAsync();
@@ -46,7 +54,6 @@ process.exit();
 function exitCode(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has written its message
   if (error instanceof Interrupted) return error.exitCode;
-  const unexpected = error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`vl-reward: ${error instanceof VlRewardError ? error.message : unexpected}\n`);
+  tellFailure(error);
   return 2;
 }

@@ -1,27 +1,23 @@
 /**
- * @file Files of a run, opened before a model is loaded so that a wrong path fails at once, and written line by line.
+ * @file What a run writes, opened before a model is loaded so that a wrong path fails at once, and written line by line.
  */
 
-import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, rmSync, write } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  rmSync,
+  type Stats,
+  statSync,
+  write,
+} from "node:fs";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { VlRewardError } from "../errors.ts";
-
-/**
- * @param path a file, or - for standard input
- * @throws VlRewardError `input_unreadable`
- */
-export function openInput(path: string): number {
-  const fd =
-    path === "-" ? 0 : attempt("input_unreadable", `The input ${path} cannot be read`, () => openSync(path, "r"));
-  if (!fstatSync(fd).isDirectory()) return fd;
-  throw new VlRewardError("input_unreadable", `The input ${path} is a folder; expected a JSON Lines file.`);
-}
-
-/** An input that could be opened but not read to its end. */
-export function unreadable(cause: unknown): VlRewardError {
-  return new VlRewardError("input_unreadable", `The input cannot be read: ${reason(cause)}.`, { cause });
-}
 
 /** A file that will be written; what it held before stays until it is emptied. */
 export class OutputFile {
@@ -29,22 +25,22 @@ export class OutputFile {
   readonly #path: string | undefined;
 
   /**
+   * @param others what the run reads, and writes elsewhere
    * @param how lines are appended; what is written at places of its own has to be a regular file
-   * @throws VlRewardError `output_unwritable`, also for a file that is already one of the `others` of this run
+   * @throws VlRewardError `output_unwritable`, also for a file that is one of the `others`
    */
-  static open(path: string, others: readonly number[], how: "lines" | "places" = "lines"): OutputFile {
+  static open(path: string, others: readonly Stats[], how: "lines" | "places" = "lines"): OutputFile {
     const existed = existsSync(path);
-    const append = how === "lines" ? constants.O_APPEND : 0;
-    const fd = attempt("output_unwritable", `The output ${path} cannot be written`, () =>
-      openSync(path, constants.O_WRONLY | constants.O_CREAT | append, 0o666),
-    );
-    if (how === "places" && !fstatSync(fd).isFile()) {
-      throw new VlRewardError("output_unwritable", `The output ${path} is no regular file; this format needs one.`);
-    }
-    const { dev, ino } = fstatSync(fd);
-    for (const other of others.map((fd) => fstatSync(fd)).filter((stat) => stat.isFile())) {
-      if (other.dev !== dev || other.ino !== ino) continue;
-      throw new VlRewardError("output_unwritable", `The output ${path} is another file of this run; name a new one.`);
+    const fd = openForWriting(path, how === "lines" ? constants.O_APPEND : 0);
+    const stats = fstatSync(fd);
+    const refuse = (why: string): never => {
+      closeSync(fd);
+      throw new VlRewardError("output_unwritable", `The output ${path} ${why}`);
+    };
+    if (how === "places" && !stats.isFile()) refuse("is no regular file; this format needs one.");
+    if (stats.isBlockDevice()) refuse("is a disk; expected a file.");
+    for (const other of others.filter((stats) => stats.isFile())) {
+      if (other.dev === stats.dev && other.ino === stats.ino) refuse("is another file of this run; name a new one.");
     }
     return new OutputFile(fd, existed ? undefined : path);
   }
@@ -61,6 +57,20 @@ export class OutputFile {
     closeSync(this.fd);
     rmSync(this.#path, { force: true });
   }
+}
+
+/**
+ * Refuses now what could not be written at the end of a run. Nothing is left behind.
+ *
+ * @throws VlRewardError `output_unwritable`
+ */
+export function checkOutput(path: string): void {
+  const existed = existsSync(path);
+  const fd = openForWriting(path, 0);
+  const isFile = fstatSync(fd).isFile();
+  closeSync(fd);
+  if (!existed) rmSync(path, { force: true });
+  if (!isFile) throw new VlRewardError("output_unwritable", `The output ${path} is no regular file; name another one.`);
 }
 
 /** Empties a file that is about to be written; a pipe or a terminal has nothing to empty. */
@@ -97,7 +107,35 @@ export async function writeLine(fd: number, line: string): Promise<void> {
   }
 }
 
-function attempt<T>(code: "input_unreadable" | "output_unwritable", what: string, open: () => T): T {
+/**
+ * A named pipe is opened only where somebody reads it: the system would wait for a reader for ever.
+ *
+ * @throws VlRewardError `output_unwritable`
+ */
+function openForWriting(path: string, flags: number): number {
+  const before = statSync(path, { throwIfNoEntry: false });
+  const isPipe = before?.isFIFO() === true;
+  const what = `The output ${path} cannot be written`;
+  if (before?.isDirectory())
+    throw new VlRewardError("output_unwritable", `${what}: it is a folder; name a file in it.`);
+  try {
+    return openSync(path, constants.O_WRONLY | (isPipe ? constants.O_NONBLOCK : constants.O_CREAT) | flags, 0o666);
+  } catch (error) {
+    throw new VlRewardError("output_unwritable", `${what}: ${reason(error)}${hint(error, path)}.`, { cause: error });
+  }
+}
+
+/** What the system's words leave open. */
+function hint(error: unknown, path: string): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "ENXIO") return "; it is a named pipe or a socket that nobody reads";
+  if (code !== "ENOENT") return "";
+  const folder = dirname(path);
+  return existsSync(folder) ? `; no file can be made in ${folder}` : `; there is no folder ${folder}`;
+}
+
+/** @throws VlRewardError what the system says, after `what` */
+export function attempt<T>(code: "input_unreadable" | "output_unwritable", what: string, open: () => T): T {
   try {
     return open();
   } catch (error) {
@@ -106,7 +144,7 @@ function attempt<T>(code: "input_unreadable" | "output_unwritable", what: string
 }
 
 /** "no such file or directory" out of "ENOENT: no such file or directory, open 'x'". */
-function reason(error: unknown): string {
+export function reason(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return /^[A-Z0-9]+: (.*), \w+/.exec(message)?.[1] ?? message;
 }

@@ -1,29 +1,44 @@
 /** @file What commands over a file of records share around the run itself: its files, its end by signals, its exit code. */
-import { dirname, resolve } from "node:path";
+import { fstatSync, type Stats } from "node:fs";
 import { isatty } from "node:tty";
+import { VlRewardError } from "../errors.ts";
+import { standardOutputIsClosed } from "./closed-output.ts";
+import { findInputs, type RunInput } from "./inputs.ts";
 import { listenForInterrupts } from "./interrupts.ts";
-import { emptyFile, OutputFile, openInput, ReaderGone, writeLine } from "./output.ts";
+import { emptyFile, OutputFile, ReaderGone, writeLine } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { type RunStats, statsText } from "./record-run.ts";
 
 // File descriptors by number: merely touching process.stdout would make its pipe non-blocking.
-export const [standardInput, standardOutput, standardError] = [0, 1, 2];
+export const [standardOutput, standardError] = [1, 2];
+const standardInput = 0;
 
 /** The files of a run, opened before the model is loaded so that a wrong path fails at once. */
 export class RunFiles {
-  /** A file descriptor. */
-  readonly input: number;
-  /** Where relative paths inside the records start. */
-  readonly baseFolder: string;
+  readonly inputs: readonly RunInput[];
   readonly #opened: OutputFile[] = [];
 
   /**
-   * @param input a file, or - for standard input
-   * @throws VlRewardError `input_unreadable`
+   * @param inputs as findInputs reads them
+   * @throws VlRewardError `input_unreadable`, `usage`
    */
-  constructor(input: string) {
-    this.input = openInput(input);
-    this.baseFolder = this.input === standardInput ? process.cwd() : dirname(resolve(input));
+  constructor(inputs: readonly string[]) {
+    this.inputs = findInputs(inputs);
+  }
+
+  /**
+   * Where results go -> a file descriptor.
+   *
+   * @param path a file; - or nothing for standard output
+   * @throws VlRewardError `output_unwritable`
+   */
+  openResults(path: string | undefined): number {
+    if (path !== undefined && path !== "-") return this.open(path);
+    if (!standardOutputIsClosed()) return standardOutput;
+    throw new VlRewardError(
+      "output_unwritable",
+      "Standard output is closed; name a file for the results: --output FILE.",
+    );
   }
 
   /**
@@ -33,7 +48,9 @@ export class RunFiles {
    * @throws VlRewardError `output_unwritable`, also for another file of this run
    */
   open(path: string, how?: "lines" | "places"): number {
-    const file = OutputFile.open(path, [this.input, ...this.#opened.map(({ fd }) => fd)], how);
+    if (path === "-") throw new VlRewardError("usage", "Only the results can go to standard output (-); name a file.");
+    const others: Stats[] = [...this.inputs.map(({ stats }) => stats), ...this.#opened.map(({ fd }) => fstatSync(fd))];
+    const file = OutputFile.open(path, others, how);
     this.#opened.push(file);
     return file.fd;
   }
@@ -67,9 +84,10 @@ export interface RecordCommand {
  *
  * @throws VlRewardError when nothing can be done with any record: exit code 2
  */
-export async function runRecordCommand(input: string, command: RecordCommand): Promise<number> {
+export async function runRecordCommand(inputs: readonly string[], command: RecordCommand): Promise<number> {
   const { done, stats, open, end = () => {} } = command;
-  const files = new RunFiles(input);
+  const files = new RunFiles(inputs);
+  if (inputs.includes("-") && isatty(standardInput)) process.stderr.write("reading records from standard input\n");
   let progress: Progress | undefined;
   try {
     const statsFile = stats === undefined ? undefined : files.open(stats);

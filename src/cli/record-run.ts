@@ -2,9 +2,7 @@
  * @file A run over a file of records, whatever is made of them: the model and the engine, lines in, a result for each out, and
  * what there is to count.
  */
-import { fstatSync } from "node:fs";
 import type { EngineStats } from "../engine/threads/device-stats.ts";
-import { linesOf } from "../files/containers/lines.ts";
 import type { Line } from "../files/json-lines.ts";
 import { locateModel } from "../hub/locate.ts";
 import { RewardEngine } from "../reward/engine.ts";
@@ -12,17 +10,21 @@ import type { Emit } from "../reward/lines-in-order.ts";
 import { unlessAborted } from "../tasks/in-order.ts";
 import { embeddedModel, sayUntrained } from "./embedded-model.ts";
 import type { EngineChoice } from "./engine-flags.ts";
-import { inputOf } from "./input-bytes.ts";
+import { linesIn } from "./input-lines.ts";
+import type { RunInput } from "./inputs.ts";
 import type { Progress } from "./progress.ts";
 
 export interface RecordTask extends EngineChoice {
-  /** A file descriptor; 0 is standard input. */
-  readonly input: number;
+  readonly inputs: readonly RunInput[];
 }
 
-/** Reads the lines and emits a result for each, in order -> the format of the records, where one could be read. */
+/**
+ * Reads the lines of one input and emits a result for each, in order -> the format of its records, where one could be read. Relative
+ * paths in them start at `baseFolder`.
+ */
 export type RecordWork<Result> = (
   lines: AsyncIterable<Line>,
+  baseFolder: string,
   engine: RewardEngine,
   emit: Emit<Result>,
 ) => Promise<string | undefined>;
@@ -30,13 +32,13 @@ export type RecordWork<Result> = (
 export interface RecordParts<Result> {
   /** Called while the threads load the model: the checks of records need a tenth of a second to be loaded. */
   readonly load: () => Promise<RecordWork<Result>>;
-  /** Called once the model is there -> what writes the results. */
-  readonly begin: (engine: RewardEngine) => (result: Result) => Promise<void>;
+  /** Called once the model is there -> what writes the results; `file` is the input's where there are several. */
+  readonly begin: (engine: RewardEngine) => (result: Result, file: string | undefined) => Promise<void>;
 }
 
 export interface RunStats {
-  /** What the records are written as; undefined where none could be read. */
-  readonly format: string | undefined;
+  /** What the records of the inputs are written as; none where none could be read. */
+  readonly formats: readonly string[];
   readonly records: number;
   readonly failed: number;
   readonly sequences: number;
@@ -54,7 +56,7 @@ export async function runRecords<Result extends object>(
   signal: AbortSignal,
 ): Promise<RunStats> {
   const start = performance.now();
-  const { input, model, revision, ...options } = task;
+  const { inputs, model, revision, ...options } = task;
   const folder = await locateModel(model, {
     embedded: embeddedModel,
     revision,
@@ -70,37 +72,43 @@ export async function runRecords<Result extends object>(
   const loaded = (performance.now() - start) / 1000;
   progress.begin();
 
-  const { size } = fstatSync(input); // 0 when unknown, as for a pipe
   const counts = { records: 0, failed: 0 };
-  let share = size > 0 ? 0 : undefined;
+  let share: number | undefined;
   // A record may take minutes.
   const watch = setInterval(() => progress.update({ ...counts, share, inside: engine.stats.sequencesInside }), 200);
   const write = begin(engine);
-  let format: string | undefined;
+  const formats = new Set<string>();
+  const sizesKnown = inputs.every(({ size }) => size > 0);
+  const allBytes = inputs.reduce((sum, { size }) => sum + size, 0);
+  let bytesBefore = 0; // of the inputs that are done
   try {
-    format = await work(linesOf(inputOf(input)), engine, async (result, endByte) => {
-      await write(result);
-      counts.records++;
-      if ("error" in result) counts.failed++;
-      if (size > 0) share = endByte / size;
-      progress.update({ ...counts, share, inside: 0 });
-    });
+    for (const input of inputs) {
+      const format = await work(linesIn(input), input.baseFolder, engine, async (result, endByte) => {
+        await write(result, input.file);
+        counts.records++;
+        if ("error" in result) counts.failed++;
+        if (sizesKnown) share = (bytesBefore + endByte) / allBytes;
+        progress.update({ ...counts, share, inside: 0 });
+      });
+      if (format !== undefined) formats.add(format);
+      bytesBefore += input.size;
+    }
   } finally {
     clearInterval(watch);
   }
   progress.end({ ...counts, share: 1, inside: 0 });
   const { sequences, tokens, mediaSeconds, computeSeconds, caches, devices } = engine.stats;
   const seconds = { load: loaded, media: mediaSeconds, compute: computeSeconds };
-  return { format, ...counts, sequences, tokens, seconds, caches, devices };
+  return { formats: [...formats], ...counts, sequences, tokens, seconds, caches, devices };
 }
 
 /** The text of `--stats`. */
-export function statsText({ format, seconds, caches, devices, ...counts }: RunStats): string {
+export function statsText({ formats, seconds, caches, devices, ...counts }: RunStats): string {
   const peak = process.resourceUsage().maxRSS / 1024; // KiB to MiB
   const rounded = (value: number) => Number(value.toFixed(3));
   const times = Object.entries({ ...seconds, total: performance.now() / 1000 });
   const stats = {
-    format: format ?? null,
+    format: formats.length > 1 ? formats : (formats[0] ?? null),
     ...counts,
     seconds: Object.fromEntries(times.map(([name, value]) => [name, rounded(value)])),
     peak_rss_mb: Number(peak.toFixed(1)),

@@ -2,7 +2,7 @@
 import { VlRewardError } from "../errors.ts";
 import type { PreferenceRecord } from "./record.ts";
 import type { RecordId } from "./record-line.ts";
-import type { ErrorResult } from "./result.ts";
+import { type ErrorResult, withFile } from "./result.ts";
 import { roundToFloat16, shortFloat, shortFloat16 } from "./short-float.ts";
 
 /** What the numbers of a vector are rounded to. */
@@ -37,12 +37,12 @@ export function rounded(vector: Float32Array, precision: Precision): Float32Arra
   );
 }
 
-/** A record's embeddings as one line of JSON Lines, with its line end. */
-export function embeddingLine(record: EmbeddedRecord, precision: Precision): string {
-  return `${JSON.stringify(wireOf(record, precision))}\n`;
+/** A record's embeddings as one line of JSON Lines, with its line end; `file` is the input's, where there are several. */
+export function embeddingLine(record: EmbeddedRecord, precision: Precision, file?: string): string {
+  return `${JSON.stringify(withFile(wireOf(record, precision), file))}\n`;
 }
 
-function wireOf(record: EmbeddedRecord, precision: Precision): object {
+function wireOf(record: EmbeddedRecord, precision: Precision) {
   if ("error" in record) return record;
   const { id, kind } = record;
   const short = precision === "float16" ? shortFloat16 : shortFloat;

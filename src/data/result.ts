@@ -81,9 +81,16 @@ export function errorResult(id: RecordId, { code, message }: VlRewardError): Err
   return { id, error: { code, message: withoutMiddle(message, longestMessage) } };
 }
 
-/** A result as one line of JSON Lines, with its line end. */
-export function resultLine(result: Result): string {
-  return `${JSON.stringify(result)}\n`;
+/** A result as one line of JSON Lines, with its line end; `file` is the input's, where there are several. */
+export function resultLine(result: Result, file?: string): string {
+  return `${JSON.stringify(withFile(result, file))}\n`;
+}
+
+/** Says beside the id which input a result belongs to, if that has to be said. */
+export function withFile<T extends { readonly id: RecordId }>(result: T, file: string | undefined): object {
+  if (file === undefined) return result;
+  const { id, ...rest } = result;
+  return { id, file, ...rest };
 }
 
 function firstMaximum(values: readonly number[]): number {

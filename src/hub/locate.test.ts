@@ -82,9 +82,18 @@ it.each([
 ])("says that there is no folder %s, without asking the hub", async (model) => {
   await expect(locateModel(model, { embedded })).rejects.toMatchObject({
     code: "model_not_found",
-    message: `There is no folder ${model}.`,
+    message: expect.stringMatching(new RegExp(`^There is no folder ${model.replaceAll(".", "\\.")}: `)),
   });
   expect(hub.seen).toEqual([]);
+});
+
+it("names what stands beside the part of a path that is missing", async () => {
+  for (const missing of ["embeded", "no/such/model"]) {
+    await expect(locateModel(join(folder, missing), { embedded })).rejects.toMatchObject({
+      message: `There is no folder ${folder}/${missing}: ${folder} holds embedded. Expected a folder with a config.json.`,
+    });
+  }
+  await expect(locateModel("~/model", { embedded })).rejects.toThrow(/"~" is for the shell/);
 });
 
 it("says what else a bare word could have been", async () => {

@@ -1,9 +1,10 @@
 /**
  * @file From what a person writes after `--model` to a folder on this machine: `tiny` is the embedded model, an existing
- * folder is itself, `org/name` or `org/name@revision` is a model of the hub.
+ * folder is itself, `org/name` or `org/name@revision` is a model of the hub. What is spelt as a path is never looked for on the
+ * hub.
  */
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { VlRewardError } from "../errors.ts";
 import { exists } from "./cache.ts";
 import type { DownloadOptions } from "./download.ts";
@@ -36,6 +37,7 @@ export async function locateModel(model: string, options: LocateOptions): Promis
     throw new VlRewardError("model_not_found", `${model} is a file; expected the folder of a model, or a hub id.`);
   }
   const name = parseHubId(model);
+  if (name === undefined) throw new VlRewardError("model_not_found", await nothingThere(model));
   const revision = name.revision ?? options.revision ?? "main";
   if (options.revision !== undefined && options.revision !== revision) {
     throw new VlRewardError(
@@ -48,7 +50,7 @@ export async function locateModel(model: string, options: LocateOptions): Promis
     const { downloadModel } = await import("./download.ts"); // not needed for a folder, which starts sooner without
     return await downloadModel(name.id, revision, await hubSettings(process.env), options);
   } catch (error) {
-    if (error instanceof VlRewardError && (error.code === "model_not_found" || error.code === "offline")) {
+    if (error instanceof VlRewardError && ["model_not_found", "offline", "download_failed"].includes(error.code)) {
       // A mistyped relative folder looks like a hub id.
       throw new VlRewardError(error.code, `${error.message} There is no folder ${model} either.`, { cause: error });
     }
@@ -72,18 +74,26 @@ async function modelFolder(folder: string, revision: string | undefined): Promis
 // The hub's own rules: letters, digits, "-", "_", "."; no "--" or "..", no ".git"; neither part starts or ends in "-" or ".".
 const hubId = /^(?!.*(?:--|\.\.))(?!.*\.git$)\w(?:[\w.-]*\w)?\/\w(?:[\w.-]{0,94}\w)?$/;
 
-function parseHubId(model: string): { id: string; revision: string | undefined } {
+/** -> undefined for what is none, as every path that begins or ends as only paths do, or has more than two parts */
+function parseHubId(model: string): { id: string; revision: string | undefined } | undefined {
   const at = model.indexOf("@");
   const id = at < 0 ? model : model.slice(0, at);
-  if (hubId.test(id)) {
-    return { id, revision: at < 0 ? undefined : model.slice(at + 1) };
+  return hubId.test(id) ? { id, revision: at < 0 ? undefined : model.slice(at + 1) } : undefined;
+}
+
+/** Says of a path what stands beside the part of it that is missing. */
+async function nothingThere(model: string): Promise<string> {
+  if (!/[/\\]/.test(model)) {
+    return `There is no model "${model}"; expected a folder, "tiny", or a hub id such as org/name or org/name@revision.`;
   }
-  throw new VlRewardError(
-    "model_not_found",
-    /[/\\]/.test(model)
-      ? `There is no folder ${model}.`
-      : `There is no model "${model}"; expected a folder, "tiny", or a hub id such as org/name or org/name@revision.`,
-  );
+  let missing = model.replace(/(?<=.)\/+$/, "");
+  while (!(await exists(dirname(missing)))) missing = dirname(missing);
+  const folder = dirname(missing);
+  const beside = await readdir(folder).catch((): string[] => []);
+  const listed = beside.slice(0, 8).join(", ") + (beside.length > 8 ? ", ..." : "");
+  const there = `${folder === "." ? "the working directory" : folder} holds ${listed || "nothing"}`;
+  const home = model.startsWith("~") ? ' "~" is for the shell to replace, which it does not within quotes.' : "";
+  return `There is no folder ${model}: ${there}. Expected a folder with a config.json.${home}`;
 }
 
 /** A revision becomes a path below `refs/` and a part of an address: only what git allows in a name may pass. */

@@ -1,11 +1,14 @@
 /**
  * @file The only importer of the native addon: finds it, loads it once per thread and gives its functions types.
- * Setup (setup/addon.mjs) builds the addon and says in build/native.json where it and libtorch are.
+ * Setup (setup/addon.mjs) puts the addon in place and says in native.json beside it where it and libtorch are.
  */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VlRewardError } from "../errors.ts";
+import { cacheFolder } from "../files/cache-folder.ts";
 
 /** A tensor or a generator as the addon names it. */
 export type Handle = number;
@@ -85,18 +88,33 @@ export interface NativeBuild {
   };
 }
 
-const buildFile = fileURLToPath(new URL("../../build/native.json", import.meta.url));
+const root = resolve(fileURLToPath(new URL("../../", import.meta.url)));
+
+/** In a clone beside the sources; of an installed package in the per-user cache. setup/place.mjs has the same rule. */
+function buildRecords(): string[] {
+  const name = createHash("sha256").update(root).digest("hex").slice(0, 16);
+  return [join(root, "build"), join(cacheFolder(process.env), "installed", name)].map((folder) =>
+    join(folder, "native.json"),
+  );
+}
 
 /** Throws `native_unavailable` where setup has not run. */
 export function nativeBuild(): NativeBuild {
+  for (const file of buildRecords()) {
+    const build = readRecord(file);
+    if (build !== undefined) return build;
+  }
+  throw new VlRewardError(
+    "native_unavailable",
+    "libtorch and the native addon are not set up yet. Run `npx vl-reward setup` once, or `await setup()` from this package.",
+  );
+}
+
+function readRecord(file: string): NativeBuild | undefined {
   try {
-    return JSON.parse(readFileSync(buildFile, "utf8")) as NativeBuild;
-  } catch (cause) {
-    throw new VlRewardError(
-      "native_unavailable",
-      "The native addon is not built yet. Run `npm start` or `npx vl-reward --help` once: both build it.",
-      { cause },
-    );
+    return JSON.parse(readFileSync(file, "utf8")) as NativeBuild;
+  } catch {
+    return undefined; // absent, or damaged, which setup mends as well
   }
 }
 
@@ -109,7 +127,7 @@ function load(): NativeAddon {
     throw new VlRewardError(
       "native_unavailable",
       `The native addon does not load with libtorch ${torch.version} in ${torch.folder}: ${reason}. ` +
-        "If libtorch has moved, remove the build folder and run `npm start` again.",
+        "If libtorch has moved, run `npx vl-reward setup`.",
       { cause },
     );
   }

@@ -102,6 +102,6 @@ describe("vl-reward doctor", () => {
     expect(status).toBe(1);
     expect(stdout).toMatch(/^libtorch +not available, see below$/m);
     expect(stdout).toMatch(/^pictures +sharp/m);
-    expect(stdout).toMatch(/^Broken: The native addon is not built yet\..*`npm start`/m);
+    expect(stdout).toMatch(/^Broken: libtorch and the native addon are not set up yet\..*`npx vl-reward setup`/m);
   });
 });

@@ -317,7 +317,7 @@ describe("what ends a run at once, with exit code 2 and one sentence", () => {
   it.each([
     [["score"], /missing required argument/],
     [["score", examples, "--modle", "tiny"], /unknown option '--modle'/],
-    [["score", examples, "more"], /too many arguments/],
+    [["demo", "more"], /too many arguments/],
     [["score", examples, "--dtype", "float16"], /float32, bfloat16/],
     [["score", examples, "--device", "gpu"], /auto, cpu, cuda or cuda:N/],
     [["score", examples, "--max-pixels", "0"], /positive whole number/],

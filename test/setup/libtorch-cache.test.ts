@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, test } from "vitest";
-import { cacheFolder, torchOfCache } from "../../setup/libtorch-cache.mjs";
+import { torchOfCache } from "../../setup/libtorch-cache.mjs";
+import { cacheFolder } from "../../setup/place.mjs";
 import { listen, Sandbox, versionFile } from "./sandbox.ts";
 
 test.each([
@@ -82,6 +83,14 @@ describe("pip installs", () => {
       'sympy>=1.13.3 nvidia-nccl-cu13==2.29.7; platform_system == "Linux"',
     ]);
     expect(torch).toMatchObject({ cuda: true, folder: sandbox.path("cache", `${machine}-cu130`, "torch") });
+  });
+
+  it("the same without a driver where VL_REWARD_CUDA says that there will be one", async () => {
+    const sandbox = new Sandbox();
+    listen();
+    const env = { ...fakePip(sandbox, "2.13.0+cu130", "13.0"), VL_REWARD_CUDA: "1" };
+    expect((await torchOfCache({ root: sandbox.folder, env })).cuda).toBe(true);
+    expect(asked(sandbox)[1]).toContain("nvidia-nccl-cu13==2.29.7");
   });
 
   it.each([true, false])("the +cpu build of the user's settings as it is (driver: %s)", async (driver) => {

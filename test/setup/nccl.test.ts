@@ -3,7 +3,7 @@
  * only that they are there. When it is built, and that nothing else depends on it.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { addonIsReady } from "../../setup/addon.mjs";
@@ -28,6 +28,7 @@ class Clone extends Sandbox {
     super();
     this.borrow("c++");
     this.linkNodeModules("clone");
+    mkdirSync(this.path("clone/src"));
     this.write("clone/native/addon.cc", "#include <node_api.h>\nNAPI_MODULE_INIT() { (void)env; return exports; }\n");
     this.write("clone/native/nccl/nccl-backend.cc", source);
     this.torch("site/torch", "2.13.0+cu130", "13.0");

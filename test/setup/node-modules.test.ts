@@ -18,8 +18,7 @@ function clone(): { sandbox: Sandbox; ensure: (env?: NodeJS.ProcessEnv) => Promi
   sandbox.program(
     "npm",
     `fs.rmSync("node_modules", { recursive: true, force: true });
-     fs.mkdirSync("node_modules/kept", { recursive: true });
-     if (process.env.SKIP_FFMPEG !== "true") process.exit(3);`,
+     fs.mkdirSync("node_modules/kept", { recursive: true });`,
   );
   return { sandbox, ensure: (env = sandbox.env()) => ensureNodeModules({ root: sandbox.folder, env }) };
 }
@@ -28,7 +27,7 @@ it("calls npm ci once, and again when package-lock.json changes or node_modules 
   const { sandbox, ensure } = clone();
   await ensure();
   await ensure();
-  expect(sandbox.calls()).toEqual(["npm ci --include=dev --include=optional"]);
+  expect(sandbox.calls()).toEqual(["npm ci --include=dev --include=optional --ignore-scripts"]);
   sandbox.write("package-lock.json", JSON.stringify({ packages, changed: true }));
   await ensure();
   expect(sandbox.calls()).toHaveLength(2);

@@ -56,9 +56,12 @@ it("shows errors and keeps the dist that was there", async () => {
   await expect(ensure()).rejects.toThrow(/TS2322/);
 });
 
-it("leaves a published package alone: it has dist and no sources", async () => {
+it("leaves an installed package alone, which has dist and no sources, and says when it has neither", async () => {
   const { sandbox, ensure } = clone();
   rmSync(sandbox.path("src"), { recursive: true });
+  const program = sandbox.write("dist/cli/main.js", "");
   await ensure();
-  expect(existsSync(sandbox.path("dist"))).toBe(false);
+  expect(readdirSync(sandbox.path("dist"))).toEqual(["cli"]);
+  rmSync(program);
+  await expect(ensure()).rejects.toThrow(/has neither dist\/ nor src\/.*npm pack/);
 });

@@ -1,5 +1,6 @@
-/** @file `vl-reward doctor`: its flag and exit codes. examine.ts looks, page.ts tells. */
+/** @file `vl-reward doctor`: its output and exit codes. examine.ts looks, page.ts tells. */
 import type { Command } from "@commander-js/extra-typings";
+import { wantsJson } from "../failure.ts";
 
 export function addDoctorCommand(program: Command): void {
   program
@@ -8,12 +9,12 @@ export function addDoctorCommand(program: Command): void {
     .description(
       "Shows libtorch, devices, precision, memory, caches and problems. Exit code 1: something needed is broken.",
     )
-    .option("--json", "print one JSON object, with sizes in bytes")
-    .action(async ({ json }) => {
+    .addHelpText("after", "\nWith --json it prints one JSON object, sizes in bytes.")
+    .action(async () => {
       const { examine } = await import("./examine.ts");
       const { page } = await import("./page.ts");
       const report = await examine(program.version() ?? "");
-      process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : page(report));
+      process.stdout.write(wantsJson ? `${JSON.stringify(report, undefined, 2)}\n` : page(report));
       process.exitCode = report.problems.some(({ needed }) => needed) ? 1 : 0;
     });
 }

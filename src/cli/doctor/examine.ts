@@ -5,10 +5,10 @@
 import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
-import { cacheFolder } from "../../engine/machine/cache-folder.ts";
 import { memoryBudget } from "../../engine/machine/memory.ts";
 import { fasterDtype } from "../../engine/machine/precision.ts";
 import { systemMemory } from "../../engine/machine/system-memory.ts";
+import { cacheFolder } from "../../files/cache-folder.ts";
 import { hubSettings } from "../../hub/settings.ts";
 import { loadFfmpeg } from "../../media/video-ffmpeg.ts";
 import { RewardModel } from "../../models/reward-model.ts";
@@ -89,7 +89,7 @@ export async function examine(version: string): Promise<Report> {
     libtorch &&
     (await attempt(lookAtPrecision, (reason) => ({
       problem: `A matrix product failed: ${reason}`,
-      remedy: "Try --device cpu; if that fails too, remove the build folder and run `npm start` again.",
+      remedy: "Try --device cpu; if that fails too, remove the build folder and run `vl-reward setup`.",
       needed: true,
     })));
   const embedded =
@@ -118,7 +118,7 @@ export async function examine(version: string): Promise<Report> {
   if (libtorch?.kind === "CPU" && existsSync("/dev/nvidiactl")) {
     problems.push({
       problem: "There is an NVIDIA driver, but this libtorch was built without CUDA: scores are computed on the CPU.",
-      remedy: "Remove the build folder, name a torch with CUDA in VL_REWARD_TORCH, and run `npm start`.",
+      remedy: "Name a torch with CUDA in VL_REWARD_TORCH and run `vl-reward setup`.",
       needed: false,
     });
   }

@@ -19,7 +19,7 @@ import { type RunFiles, runRecordCommand, standardOutput } from "../record-comma
 import { type EmbedOutput, runEmbed } from "./run.ts";
 
 const examples = `
-Input: the records of \`score\`; "-" reads standard input. With --of prompt they may also end with a user turn.
+Input: the records of \`score\`, from files and patterns or standard input ("-"). With --of prompt they may also end with a user turn.
   {"messages": [..., {"role": "assistant", "content": "..."}]}     ->  {"id", "embedding"}
   {"messages": [...], "responses": ["...", "..."]}                 ->  {"id", "embeddings"}
   {"messages": [...], "chosen": "...", "rejected": "..."}          ->  {"id", "chosen", "rejected"}
@@ -39,11 +39,11 @@ Exit code: 0 all records embedded, 1 some records have an error line, 2 nothing 
 export function addEmbedCommand(program: Command): void {
   program
     .command("embed")
-    .summary("turn the prompts or answers of a JSON Lines file into vectors")
+    .summary("turn the prompts or answers of JSON Lines files into vectors")
     .description(
       "Embeds conversations with text, pictures and video: what the reward model's last layer makes of their tokens, as one vector.",
     )
-    .argument("<input>", "JSON Lines file, or - for standard input; paths inside are relative to the file")
+    .argument("<inputs...>", "JSON Lines files, or - for standard input; paths inside are relative to their file")
     .addOption(
       new Option("--of <part>", "what a vector stands for")
         .choices(["prompt", "answer", "conversation"] as const)
@@ -73,8 +73,8 @@ export function addEmbedCommand(program: Command): void {
     .addOption(featureCacheFlag)
     .addOption(statsFlag)
     .addHelpText("after", examples)
-    .action(async (input, flags) => {
-      process.exitCode = await embed(input, flags);
+    .action(async (inputs, flags) => {
+      process.exitCode = await embed(inputs, flags);
     });
 }
 
@@ -92,23 +92,25 @@ interface EmbedFlags extends EngineFlags {
  *
  * @throws VlRewardError when nothing can be embedded: exit code 2
  */
-function embed(input: string, flags: EmbedFlags): Promise<number> {
+function embed(inputs: readonly string[], flags: EmbedFlags): Promise<number> {
   const choice = engineChoice(flags);
   const { of: over, pool: how, normalize: normalise = false, precision } = flags;
-  return runRecordCommand(input, {
+  return runRecordCommand(inputs, {
     done: "embedded",
     stats: flags.stats,
     open: (files) => {
       const to = openOutput(files, flags.output);
-      const embedding = { over, how, normalise, precision, baseFolder: files.baseFolder };
-      const task = { ...choice, input: files.input, embedding, to };
+      const embedding = { over, how, normalise, precision };
+      const task = { ...choice, inputs: files.inputs, embedding, to };
       return { output: to.output, run: (progress, signal) => runEmbed(task, progress, signal) };
     },
   });
 }
 
 function openOutput(files: RunFiles, path: string | undefined): EmbedOutput {
-  if (path === undefined) return { kind: "lines", output: standardOutput, overwrite: false };
-  if (!path.endsWith(".npy")) return { kind: "lines", output: files.open(path), overwrite: true };
+  if (path === undefined || !path.endsWith(".npy")) {
+    const output = files.openResults(path);
+    return { kind: "lines", output, overwrite: output !== standardOutput };
+  }
   return { kind: "matrix", output: files.open(path, "places"), path, rows: files.open(`${path}.jsonl`) };
 }

@@ -3,6 +3,7 @@
  * files are command.ts's.
  */
 import { type EmbeddedRecord, embeddingLine, type Precision } from "../../data/embedding.ts";
+import { withFile } from "../../data/result.ts";
 import { NpyFile } from "../../files/npy.ts";
 import type { EmbedOptions } from "../../reward/embed-records.ts";
 import { emptyFile, writeLine } from "../output.ts";
@@ -28,7 +29,7 @@ export type EmbedOutput =
 
 /** What the command line asked for, checked and opened. */
 export interface EmbedTask extends RecordTask {
-  readonly embedding: Omit<EmbedOptions, "signal">;
+  readonly embedding: Omit<EmbedOptions, "signal" | "baseFolder">;
   readonly to: EmbedOutput;
 }
 
@@ -40,7 +41,7 @@ export function runEmbed(
 ): Promise<RunStats> {
   const load = async (): Promise<RecordWork<EmbeddedRecord>> => {
     const { embedRecords } = await import("../../reward/embed-records.ts");
-    return (lines, engine, emit) => embedRecords(lines, engine, { ...embedding, signal }, emit);
+    return (lines, baseFolder, engine, emit) => embedRecords(lines, engine, { ...embedding, baseFolder, signal }, emit);
   };
   const { precision } = embedding;
   return runRecords(
@@ -55,11 +56,11 @@ export function runEmbed(
   );
 }
 
-type Writer = (record: EmbeddedRecord) => Promise<void>;
+type Writer = (record: EmbeddedRecord, file: string | undefined) => Promise<void>;
 
 function lineWriter(to: Extract<EmbedOutput, { kind: "lines" }>, precision: Precision): Writer {
   if (to.overwrite) emptyFile(to.output);
-  return (record) => writeLine(to.output, embeddingLine(record, precision));
+  return (record, file) => writeLine(to.output, embeddingLine(record, precision, file));
 }
 
 /** A row comes before its line: every line's row is there, whatever ends the process. */
@@ -68,13 +69,13 @@ function matrixWriter(to: Extract<EmbedOutput, { kind: "matrix" }>, columns: num
   const matrix = NpyFile.begin(output, path, columns, precision);
   emptyFile(rows);
   const say = (line: object) => writeLine(rows, `${JSON.stringify(line)}\n`);
-  return async (record) => {
-    if ("error" in record) return say({ row: null, ...record });
+  return async (record, file) => {
+    if ("error" in record) return say({ row: null, ...withFile(record, file) });
     const several = record.kind === "candidates" || record.kind === "pair";
     for (const [answer, vector] of record.vectors.entries()) {
       const row = matrix.rows;
       matrix.append(vector);
-      await say({ row, id: record.id, ...(several && { answer }) });
+      await say({ row, ...withFile({ id: record.id }, file), ...(several && { answer }) });
     }
   };
 }

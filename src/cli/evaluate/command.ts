@@ -33,7 +33,7 @@ export function addEvaluateCommand(program: Command): void {
       [112, 168, 224],
     )
     .option("--seed <n>", "a whole number; other seeds give other documents", readSeed, 20_261_127)
-    .option("--output <file>", "write the result here instead of standard output")
+    .option("--output <file>", "write the result here instead of standard output, which - stands for")
     .option("--card <file>", "write a page in Markdown about it, a model's README.md")
     .addOption(
       new Option("--dtype <type>", "precision to compute in; auto takes what is faster here")
@@ -44,7 +44,8 @@ export function addEvaluateCommand(program: Command): void {
     .addHelpText("after", examples)
     .action(async (flags) => {
       const { evaluateSynthetic } = await import("./run.ts");
-      await evaluateSynthetic(flags, listenForInterrupts());
+      const output = flags.output === "-" ? undefined : flags.output;
+      await evaluateSynthetic({ ...flags, output }, listenForInterrupts());
     });
 }
 

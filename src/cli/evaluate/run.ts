@@ -18,6 +18,7 @@ import { unlessAborted } from "../../tasks/in-order.ts";
 import { libtorchVersion } from "../../torch/index.ts";
 import { embeddedModel, sayUntrained } from "../embedded-model.ts";
 import { LiveLine } from "../live-line.ts";
+import { checkOutput } from "../output.ts";
 
 export interface SyntheticRun {
   readonly model: string;
@@ -39,6 +40,7 @@ export interface SyntheticRun {
  * and stands beside the output: the result of an earlier run stays until this one has its own.
  */
 export async function evaluateSynthetic(run: SyntheticRun, signal: AbortSignal): Promise<void> {
+  for (const file of [run.output, run.card]) if (file !== undefined) checkOutput(file);
   const line = new LiveLine(process.stderr.isTTY === true);
   await using engine = await open(run.model, run, line, signal);
   await using control =

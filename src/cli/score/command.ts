@@ -23,7 +23,8 @@ import { runScore } from "./run.ts";
 
 const examples = `
 Input: JSON Lines, one record each, in one of three shapes or those of TRL, LLaMA-Factory and ms-swift; a JSON list, parquet, and
-any of them packed by gzip or zstd (docs/records.md). "-" reads standard input.
+any of them packed by gzip or zstd (docs/records.md). "-" reads standard input. Of several inputs, or
+a pattern in quotes, each result has a "file".
   {"messages": [..., {"role": "assistant", "content": "..."}]}     ->  {"id", "score"}
   {"messages": [...], "responses": ["...", "..."]}                 ->  {"id", "scores", "best"}
   {"messages": [...], "chosen": "...", "rejected": "..."}          ->  {"id", "chosen", "rejected", "margin"}
@@ -32,9 +33,11 @@ Examples:
   vl-reward score examples/examples.jsonl
   vl-reward score pairs.jsonl --model Skywork/Skywork-VL-Reward-7B --dtype bfloat16 --output scores.jsonl
   vl-reward score pairs.jsonl --model ./my-reward-model --device cuda:1 --max-pixels 602112
-  vl-reward score pairs.jsonl --per-token | jq '.tokens.chosen[] | "(.text) (.reward)"'
+  vl-reward score pairs.jsonl --per-token | jq '.tokens.chosen[] | "\\(.text) \\(.reward)"'
   vl-reward score pairs.jsonl --profile trace.json
   vl-reward score from-elsewhere/pairs.jsonl --media-root from-elsewhere --no-network
+  vl-reward score shard-1.jsonl shard-2.jsonl --output -
+  vl-reward score 'shards/**/*.jsonl' --output scores.jsonl
   cat pairs.jsonl | vl-reward score - --stats stats.json | jq .margin
 
 Exit code: 0 all records scored, 1 some records have an error line, 2 nothing could be scored.`;
@@ -42,12 +45,12 @@ Exit code: 0 all records scored, 1 some records have an error line, 2 nothing co
 export function addScoreCommand(program: Command): void {
   program
     .command("score")
-    .summary("score the answers in a JSON Lines file")
+    .summary("score the answers in JSON Lines files")
     .description("Scores the answers of conversations with text, pictures and video: one result line for each record.")
-    .argument("<input>", "JSON Lines file, or - for standard input; paths inside are relative to the file")
+    .argument("<inputs...>", "JSON Lines files, or - for standard input; paths inside are relative to their file")
     .addOption(modelFlag)
     .addOption(revisionFlag)
-    .option("--output <file>", "write results here instead of standard output")
+    .option("--output <file>", "write results here instead of standard output, which - stands for")
     .addOption(dtypeFlag)
     .addOption(deviceFlag)
     .addOption(minPixelsFlag)
@@ -60,8 +63,8 @@ export function addScoreCommand(program: Command): void {
     .addOption(statsFlag)
     .option("--profile <file>", "write here what each thread does when, for ui.perfetto.dev or chrome://tracing")
     .addHelpText("after", examples)
-    .action(async (input, flags) => {
-      process.exitCode = await score(input, flags);
+    .action(async (inputs, flags) => {
+      process.exitCode = await score(inputs, flags);
     });
 }
 
@@ -77,20 +80,19 @@ interface ScoreFlags extends EngineFlags {
  *
  * @throws VlRewardError when nothing can be scored: exit code 2
  */
-function score(input: string, flags: ScoreFlags): Promise<number> {
+function score(inputs: readonly string[], flags: ScoreFlags): Promise<number> {
   const choice = engineChoice(flags);
   let trace: TraceTarget | undefined;
-  return runRecordCommand(input, {
+  return runRecordCommand(inputs, {
     done: "scored",
     stats: flags.stats,
     open: (files) => {
-      const output = flags.output === undefined ? standardOutput : files.open(flags.output);
+      const output = files.openResults(flags.output);
       trace = flags.profile === undefined ? undefined : beginTrace(files.open(flags.profile));
       const task = {
         ...choice,
         ...(trace !== undefined && { trace }),
-        input: files.input,
-        baseFolder: files.baseFolder,
+        inputs: files.inputs,
         perToken: flags.perToken === true,
         output,
         overwrite: output !== standardOutput,

@@ -7,8 +7,6 @@ import { type RecordTask, type RecordWork, type RunStats, runRecords } from "../
 
 /** What the command line asked for, checked and opened. */
 export interface ScoreTask extends RecordTask {
-  /** Where relative paths inside the records start. */
-  readonly baseFolder: string;
   /** Whether each answer gets the rewards of its tokens. */
   readonly perToken: boolean;
   readonly output: number;
@@ -18,15 +16,14 @@ export interface ScoreTask extends RecordTask {
 
 /** Rejects with the signal's reason when it aborts; then the output ends with a whole line. */
 export function runScore(task: ScoreTask, progress: Progress, signal: AbortSignal): Promise<RunStats> {
-  const { output, overwrite, baseFolder, perToken, ...run } = task;
+  const { output, overwrite, perToken, ...run } = task;
   const load = async (): Promise<RecordWork<Result>> => {
     const { scoreRecords } = await import("../../reward/score-records.ts");
-    const options = { baseFolder, perToken, signal };
-    return (lines, engine, emit) => scoreRecords(lines, engine, options, emit);
+    return (lines, baseFolder, engine, emit) => scoreRecords(lines, engine, { baseFolder, perToken, signal }, emit);
   };
   const begin = () => {
     if (overwrite) emptyFile(output);
-    return (result: Result) => writeLine(output, resultLine(result));
+    return (result: Result, file: string | undefined) => writeLine(output, resultLine(result, file));
   };
   return runRecords(run, { load, begin }, progress, signal);
 }

@@ -3,18 +3,16 @@
  * config.json has to name. The flags are command.ts's.
  */
 
-import { closeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { readRecordTexts } from "../../data/record-texts.ts";
 import { VlRewardError } from "../../errors.ts";
-import { linesOf } from "../../files/containers/lines.ts";
 import { parseJsonFile } from "../../tokenizer/config-file.ts";
 import { saveTokenizer, trainTokenizer } from "../../tokenizer/train.ts";
 import { embeddedModel } from "../embedded-model.ts";
-import { inputOf } from "../input-bytes.ts";
-import { openInput } from "../output.ts";
+import { linesIn } from "../input-lines.ts";
+import { findInputs } from "../inputs.ts";
 
 export interface TokenizerRun {
   readonly vocabSize: number;
@@ -55,15 +53,12 @@ async function* textsOf(inputs: readonly string[]): AsyncGenerator<string> {
 }
 
 async function* recordTexts(file: string): AsyncGenerator<string> {
-  const input = openInput(file);
-  try {
-    for await (const { number, content } of linesOf(inputOf(input, file))) {
+  for (const input of findInputs([file])) {
+    for await (const { number, content } of linesIn(input)) {
       const read = typeof content === "string" ? readRecordTexts(content, number) : { error: content };
       if ("error" in read) throw new VlRewardError(read.error.code, `${file}:${number + 1}: ${read.error.message}`);
       yield* read.value;
     }
-  } finally {
-    closeSync(input);
   }
 }
 

@@ -2,7 +2,6 @@
  * @file A run of `train`: the model found, signals, progress and exit code. The flags are command.ts's.
  */
 import { isatty } from "node:tty";
-import { VlRewardError } from "../../errors.ts";
 import { locateModel } from "../../hub/locate.ts";
 import type { MediaPolicy } from "../../media/policy.ts";
 import { byteSize, grouped } from "../../report/numbers.ts";
@@ -13,6 +12,7 @@ import { endWithLauncher, runProcesses } from "../../training/processes.ts";
 import type { RunResult, TrainEvent } from "../../training/run.ts";
 import { train } from "../../training/training.ts";
 import { embeddedModel } from "../embedded-model.ts";
+import { tellFailure } from "../failure.ts";
 import { Interrupts } from "./interrupts.ts";
 import { TrainProgress } from "./progress.ts";
 
@@ -75,7 +75,7 @@ export async function runTraining(config: TrainConfig, run: TrainRun): Promise<n
     progress.clear();
     if (environment === undefined) throw error;
     // Its thread may wait for others for ever: the usual way out would wait for it.
-    process.stderr.write(`vl-reward: ${error instanceof VlRewardError ? error.message : String(error)}\n`);
+    tellFailure(error);
     return endProcess(2);
   }
 }

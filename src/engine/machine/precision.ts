@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { cpus } from "node:os";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { cacheFolder } from "../../files/cache-folder.ts";
 import {
   type Device,
   Generator,
@@ -21,7 +22,6 @@ import {
   threadCount,
   toDevice,
 } from "../../torch/index.ts";
-import { cacheFolder } from "./cache-folder.ts";
 
 export type ComputeDtype = "float32" | "bfloat16";
 

@@ -1,6 +1,6 @@
 /**
  * @file The per-user folder for what is kept between runs. Setup keeps its libtorch in the same one; its rule
- * (setup/libtorch-cache.mjs) has to stand apart, because setup runs before this is compiled, and a test holds the two
+ * (setup/place.mjs) has to stand apart, because setup runs before this is compiled, and a test holds the two
  * together.
  */
 import { homedir } from "node:os";

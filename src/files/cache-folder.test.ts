@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cacheFolder as setupsCacheFolder } from "../../../setup/libtorch-cache.mjs";
+import { cacheFolder as setupsCacheFolder } from "../../setup/place.mjs";
 import { cacheFolder } from "./cache-folder.ts";
 
 describe("cacheFolder", () => {
