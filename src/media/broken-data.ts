@@ -133,7 +133,8 @@ function faultInTiff(bytes: Buffer): string | undefined {
   }
   const start = firstTagValue(bytes, tiffTags.stripOffsets) ?? firstTagValue(bytes, tiffTags.tileOffsets);
   if (start === undefined) return "it does not say where its data lies";
-  return start >= bytes.length ? `${cutShort(bytes)}: its data lies behind them` : undefined;
+  const length = firstTagValue(bytes, tiffTags.stripLengths) ?? firstTagValue(bytes, tiffTags.tileLengths) ?? 1;
+  return start + length > bytes.length ? cutShort(bytes) : undefined;
 }
 
 /** Boxes of a length and a type; a length of 0 means up to the end, 1 that the length follows in eight bytes. */

@@ -10,7 +10,9 @@ export const tiffTags = {
   compression: 0x0103,
   orientation: 0x0112,
   stripOffsets: 0x0111,
+  stripLengths: 0x0117,
   tileOffsets: 0x0144,
+  tileLengths: 0x0145,
   extraSamples: 0x0152,
 } as const;
 
