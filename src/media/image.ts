@@ -15,6 +15,7 @@ import { paintMargin } from "./frame-margin.ts";
 import { assertPixels, emptyPicture, orDamaged, undecodable } from "./image-errors.ts";
 import { type CodedFormat, imageFormatOf, isPlain, openPlain } from "./image-format.ts";
 import { mediaName } from "./name.ts";
+import { divideBy255, toOpaque } from "./opaque.ts";
 import { orientationOf, turnUpright } from "./orientation.ts";
 import { localPolicy } from "./policy.ts";
 import { firstTagValue, tiffTags } from "./tiff-tags.ts";
@@ -99,21 +100,6 @@ const webpFlags = { animation: 0x02, alpha: 0x10 } as const;
 const pngTruecolour = 2; // IHDR's colour type, the byte at 25
 const tiffUnspecifiedSample = 0;
 
-/** RGB, RGBA or RGBA with further channels -> RGB, on white where it is transparent, with Pillow's rounding. */
-function toOpaque(samples: Uint8Array, channels: number, alpha: boolean): Uint8Array {
-  if (channels === 3) return new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
-  const pixels = samples.length / channels;
-  const rgb = new Uint8Array(pixels * 3);
-  for (let pixel = 0, from = 0, to = 0; pixel < pixels; pixel++, from += channels, to += 3) {
-    const opacity = alpha ? (samples[from + 3] ?? 255) : 255;
-    for (let channel = 0; channel < 3; channel++) {
-      const colour = samples[from + channel] ?? 0;
-      rgb[to + channel] = divideBy255(colour * opacity + 255 * (255 - opacity));
-    }
-  }
-  return rgb;
-}
-
 /** Inks (0 is none) -> RGB as Pillow's `cmyk2rgb`: what black leaves, less its share of each ink. */
 function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
   const pixels = inks.length / channels;
@@ -126,12 +112,6 @@ function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
     }
   }
   return rgb;
-}
-
-/** Pillow's rounded division of a product of two bytes. */
-function divideBy255(product: number): number {
-  const biased = product + 128;
-  return ((biased >> 8) + biased) >> 8;
 }
 
 function highBytes(samples: Buffer): Uint8Array {

@@ -65,6 +65,11 @@ export function planVideo(
   factor: number,
 ): VideoPlan {
   checkOptions(options);
+  if (frameCount === 1 && (options.nframes ?? frameFactor) === frameFactor) {
+    // The reference refuses it; a list of one picture it takes twice, and so is this taken.
+    const size = frameSize(frameFactor, height, width, options, factor);
+    return { ...size, indices: [0, 0], sampleFps: frameFactor * averageFps };
+  }
   const { first, last } = frameRange(frameCount, averageFps, options);
   const available = last - first + 1;
   const count = smartFrameCount(available, averageFps, options);
