@@ -169,13 +169,19 @@ export class Processor {
   ): Promise<GroupPrompt> {
     const parts = [...new Set(mediaParts([...prefix, ...branches]))];
     assertMediaAllowed(parts, options.policy ?? localPolicy);
-    const visuals = await this.#read(parts, options);
+    const messagesOf = branches.map((branch) => [...prefix, branch]);
+    const usedIn = messagesOf.map((messages) => mediaParts(messages).map((part) => parts.indexOf(part)));
+    const visuals = await this.#read(parts, usedIn, options);
     const tokenizer = this.#remembering();
-    const conversations = branches.map((branch) => {
-      const messages = [...prefix, branch];
-      const used = mediaParts(messages).map((part) => parts.indexOf(part));
-      return this.#assemble(messages, used, visuals, tokenizer, options.places ? branch : undefined);
-    });
+    const conversations = branches.map((branch, index) =>
+      this.#assemble(
+        messagesOf[index] ?? [],
+        usedIn[index] ?? [],
+        visuals,
+        tokenizer,
+        options.places ? branch : undefined,
+      ),
+    );
     const [first] = conversations;
     if (!first) throw new VlRewardError("empty_candidates", "There are no answers to score; expected at least one.");
     const cut = this.#cut(first.ids);
@@ -231,11 +237,23 @@ export class Processor {
     );
   }
 
-  /** Opens all, asks for room for all of them, then decodes one after the other. */
-  async #read(parts: readonly VisualPart[], options: PrepareOptions): Promise<Visual[]> {
+  /**
+   * Opens all, asks for room for all of them, then decodes one after the other.
+   *
+   * @param conversations the indices of the parts in each
+   */
+  async #read(
+    parts: readonly VisualPart[],
+    conversations: readonly (readonly number[])[],
+    options: PrepareOptions,
+  ): Promise<Visual[]> {
     const opened: OpenedVisual[] = [];
     try {
       for (const part of parts) opened.push(await this.#readerOf(part).open(part, options));
+      for (const used of conversations) {
+        // Before they take their room: text comes to it later.
+        this.#assertFits(used.reduce((sum, index) => sum + (opened[index]?.size.tokens ?? 0), 0));
+      }
       if (opened.length > 0) await options.room?.(opened.reduce((sum, { size }) => sum + size.bytes, 0));
       const visuals: Visual[] = [];
       for (const one of opened) visuals.push(await traced("media", () => one.read()));
