@@ -23,6 +23,9 @@ export interface OpenOptions {
   readonly policy?: MediaPolicy;
 }
 
+/** Characters of the longest path or address: no system opens a longer one. */
+const longestPath = 65_536;
+
 /** Whether a source comes over the network. */
 export const isRemote = (source: string): boolean => sourceKind(source) === "address";
 
@@ -34,7 +37,9 @@ export const isRemote = (source: string): boolean => sourceKind(source) === "add
 export async function openMedia(source: string, options: OpenOptions): Promise<MediaSource> {
   const { policy = localPolicy, signal } = options;
   assertKindAllowed(source, policy);
-  switch (sourceKind(source)) {
+  const kind = sourceKind(source);
+  if (kind !== "data" && kind !== "base64" && source.length > longestPath) throw absent(source);
+  switch (kind) {
     case "address": {
       const { fetchBytes } = await import("./fetch.ts"); // with the network's modules, which files do without
       return { kind: "bytes", bytes: await fetchBytes(source, policy, signal) };
@@ -141,19 +146,19 @@ async function fileSize(path: string, source: string): Promise<number> {
 
 function unreadable(source: string, cause: unknown): VlRewardError {
   const code = codeOf(cause);
-  const name = mediaName(source);
-  const absent = ["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(code);
-  if (absent && resemblesBase64(source)) {
-    return new VlRewardError(
-      "media_not_found",
-      `${name} looks like base64 and not like a path; write data:image/png;base64,… with the type that it has`,
-      { cause },
-    );
-  }
-  const message = absent
-    ? `${name} does not exist; paths are relative to the folder of the record's file`
-    : `${name} cannot be read (${code || "unknown error"})`;
-  return new VlRewardError("media_not_found", message, { cause });
+  if (["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(code)) return absent(source, cause);
+  return new VlRewardError("media_not_found", `${mediaName(source)} cannot be read (${code || "unknown error"})`, {
+    cause,
+  });
+}
+
+function absent(source: string, cause?: unknown): VlRewardError {
+  const found = resemblesBase64(source)
+    ? "looks like base64 and not like a path; write data:image/png;base64,… with the type that it has"
+    : source.length > longestPath
+      ? `has ${source.length} characters; expected a path, a file or data URL, or an http(s) address`
+      : "does not exist; paths are relative to the folder of the record's file";
+  return new VlRewardError("media_not_found", `${mediaName(source)} ${found}`, { cause });
 }
 
 const codeOf = (cause: unknown): string =>

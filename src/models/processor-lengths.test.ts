@@ -69,7 +69,7 @@ describe("what cannot be prepared is found", () => {
 
 test("pictures that no conversation has room for are refused before they are decoded", async () => {
   const { max_position_embeddings: most } = JSON.parse(readFileSync(path.join(fixtures, "plain/config.json"), "utf8"));
-  const picture = (): Part => ({ type: "image", image: "media/odd.jpg" });
+  const picture = (): Part => ({ type: "image", image: "media/odd.jpg", minPixels: 12_000_000 });
   const [tokens = 0] = (
     await counter.measure([{ role: "user", content: [picture()] }], { baseFolder: fixtures })
   ).values();
