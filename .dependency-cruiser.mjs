@@ -7,7 +7,7 @@ import { readdirSync } from "node:fs";
 
 const stack = [
   ["errors\\.ts", "conversation\\.ts"],
-  ["files/"],
+  ["files/", "net/"],
   ["tasks/"],
   ["torch/"],
   ["nn/", "checkpoint/", "hub/", "tokenizer/", "media/"],

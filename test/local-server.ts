@@ -2,7 +2,7 @@
  * @file A server on this machine for the length of a test.
  */
 import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createTcpServer } from "node:net";
 
 export interface LocalServer extends AsyncDisposable {
   /** As an http address, without a slash at the end. */
@@ -25,6 +25,24 @@ export async function serve(listener: RequestListener, host = "127.0.0.1"): Prom
     connections,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** A server that speaks no protocol: it listens to the first bytes of each connection and closes it. */
+export async function serveBytes(hear: (bytes: Buffer) => void): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createTcpServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", (bytes) => {
+      hear(bytes);
+      socket.end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
       await new Promise((resolve) => server.close(resolve));
     },
   };

@@ -5,7 +5,9 @@
  * reason of a refusal; large files redirect to storage on another host, with a signed address that must not see the token.
  * Knows nothing of files on disk.
  */
+import type { Headers, ProxyAgent, Response } from "undici";
 import { VlRewardError } from "../errors.ts";
+import { proxyDispatcher, proxyFor } from "../net/proxy.ts";
 import { pause } from "../tasks/pause.ts";
 import type { HubSettings } from "./settings.ts";
 
@@ -38,7 +40,8 @@ export interface Answer {
 
 /**
  * Sends one request to the hub and hands the answer to `use`; the connection is closed when `use` is done. GET follows
- * every redirect, HEAD those within the hub (a renamed repository); the token goes to the hub's own origin only.
+ * every redirect, HEAD those within the hub (a renamed repository); the token goes to the hub's own origin only. Each
+ * address goes through the proxy that the environment names for it.
  * @throws HubUnreachable on broken connections, silence, 429 and 5xx; VlRewardError when the hub refuses
  */
 export async function ask<T>(
@@ -60,13 +63,18 @@ export async function ask<T>(
       return result;
     } catch (cause) {
       signal.throwIfAborted();
-      throw new HubUnreachable(`${describe(subject)}: the connection to ${url.host} failed (${reason(cause)}).`, {
-        cause,
-      });
+      throw new HubUnreachable(
+        `${describe(subject)}: the connection to ${url.host}${through(url)} failed (${reason(cause)}).`,
+        {
+          cause,
+        },
+      );
     }
   };
 
+  const proxies: ProxyAgent[] = [];
   try {
+    const { fetch, Headers } = await import("undici"); // Node's own fetch takes no proxy
     const home = new URL(settings.endpoint).origin;
     let url = new URL(settings.endpoint + request.path);
     let trusted = true; // once off the hub's origin, the token stays behind even if a redirect leads back
@@ -77,8 +85,12 @@ export async function ask<T>(
       if (trusted && settings.token !== undefined) {
         headers.set("authorization", `Bearer ${settings.token}`);
       }
+      const proxy = proxyFor(url);
+      const dispatcher = proxy && (await proxyDispatcher(proxy, url.protocol === "https:"));
+      if (dispatcher) proxies.push(dispatcher);
+      const { method } = request;
       const response = await network(url, () =>
-        fetch(url, { method: request.method, headers, redirect: "manual", signal: connection }),
+        fetch(url, { method, headers, redirect: "manual", signal: connection, ...(dispatcher && { dispatcher }) }),
       );
       const location = response.headers.get("location");
       const next = isRedirect(response.status) && location !== null ? new URL(location, url) : undefined;
@@ -97,6 +109,7 @@ export async function ask<T>(
   } finally {
     clearTimeout(silence);
     closing.abort();
+    await Promise.all(proxies.map((proxy) => proxy.destroy()));
   }
 }
 
@@ -142,6 +155,12 @@ async function* readChunks(
     }
     yield value;
   }
+}
+
+/** What a message adds where a request goes through a proxy. */
+function through(url: URL): string {
+  const proxy = proxyFor(url);
+  return proxy === undefined ? "" : ` through the proxy ${proxy.host}`;
 }
 
 function isRedirect(status: number): boolean {

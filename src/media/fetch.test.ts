@@ -1,7 +1,8 @@
 import type { LookupAddress } from "node:dns";
 import type { ServerResponse } from "node:http";
 import { describe, expect, test } from "vitest";
-import { serve } from "../../test/local-server.ts";
+import { type LocalProxy, serveProxy } from "../../test/local-proxy.ts";
+import { serve, serveBytes } from "../../test/local-server.ts";
 import { fetchBytes, type Network } from "./fetch.ts";
 import { localPolicy, serverPolicy } from "./policy.ts";
 import { isPublicAddress } from "./public-address.ts";
@@ -19,6 +20,7 @@ function networkOf(names: Readonly<Record<string, readonly (readonly string[])[]
   const asked: string[] = [];
   return {
     asked,
+    proxyFor: () => undefined,
     isPublic: (address) => address === "127.0.0.1" || isPublicAddress(address),
     resolve: async (name) => {
       const answers = names[name] ?? [];
@@ -124,6 +126,85 @@ describe("where only public servers are allowed", () => {
       code: "media_fetch_failed",
       message: "cannot fetch http://none.example/: getaddrinfo ENOTFOUND none.example",
     });
+  });
+});
+
+describe("through a proxy", () => {
+  /** `networkOf` behind a proxy. */
+  const behind = (proxy: LocalProxy, names: Parameters<typeof networkOf>[0] = {}) => ({
+    ...networkOf(names),
+    proxyFor: () => new URL(proxy.address),
+  });
+
+  test("which resolves names itself where every server is allowed", async () => {
+    await using server = await serve((request, response) => {
+      if (request.url === "/moved") response.writeHead(302, { location: "/picture?a=b" }).end();
+      else response.end(request.headers.host);
+    });
+    await using proxy = await serveProxy({ "pictures.example:80": server.port });
+    const fetched = await fetchBytes("http://pictures.example/moved", localPolicy, undefined, behind(proxy));
+    expect(Buffer.from(fetched).toString()).toBe("pictures.example");
+    expect(proxy.asked).toEqual(["GET http://pictures.example/moved", "GET http://pictures.example/picture?a=b"]);
+  });
+
+  test("which makes a tunnel for https, within which the server's own name is asked for", async () => {
+    let greeting = "";
+    await using secure = await serveBytes((bytes) => {
+      greeting += bytes.toString("latin1");
+    });
+    await using proxy = await serveProxy({ "pictures.example:443": secure.port, "127.0.0.1:443": secure.port });
+    const names = { "pictures.example": [["127.0.0.1"]] };
+    for (const policy of [localPolicy, serverPolicy]) {
+      greeting = "";
+      await expect(
+        fetchBytes("https://pictures.example/", policy, undefined, behind(proxy, names)),
+      ).rejects.toMatchObject({ code: "media_fetch_failed" });
+      expect(greeting).toContain("pictures.example"); // in the TLS greeting (SNI)
+    }
+    expect(proxy.asked).toEqual(["CONNECT pictures.example:443", "CONNECT 127.0.0.1:443"]);
+  });
+
+  test("which is given checked addresses, not names, where only public servers are allowed", async () => {
+    await using server = await serve((request, response) => response.end(request.headers.host));
+    await using proxy = await serveProxy({ "127.0.0.1:8080": server.port });
+    const network = behind(proxy, { "rebinding.example": [["127.0.0.1"], ["10.0.0.1"]] });
+    const fetched = await fetchBytes("http://rebinding.example:8080/", serverPolicy, undefined, network);
+    expect(Buffer.from(fetched).toString()).toBe("rebinding.example:8080");
+    expect(network.asked).toEqual(["rebinding.example"]);
+    expect(proxy.asked).toEqual(["CONNECT 127.0.0.1:8080"]);
+  });
+
+  test("which is asked nothing for a server that is not public, redirects included", async () => {
+    await using server = await serve((_, response) =>
+      response.writeHead(302, { location: "http://private.example/" }).end(),
+    );
+    await using proxy = await serveProxy({ "127.0.0.1:80": server.port });
+    const names = { "private.example": [["10.0.0.1"]], "public.example": [["127.0.0.1"]] };
+    const private_ = ["http://private.example/", "http://169.254.169.254/", "http://localhost/", "http://[::1]/"];
+    for (const address of private_) {
+      await expect(fetchBytes(address, serverPolicy, undefined, behind(proxy, names))).rejects.toMatchObject(refused);
+    }
+    expect(proxy.asked).toEqual([]);
+    await expect(
+      fetchBytes("http://public.example/", serverPolicy, undefined, behind(proxy, names)),
+    ).rejects.toMatchObject(refused);
+    expect(proxy.asked).toEqual(["CONNECT 127.0.0.1:80"]);
+  });
+
+  test("which refuses, or is not there, and is named without its password", async () => {
+    const proxy = await serveProxy({});
+    const fetched = () => fetchBytes("https://pictures.example/", localPolicy, undefined, behind(proxy));
+    const failure = {
+      code: "media_fetch_failed",
+      message: expect.stringMatching(
+        new RegExp(
+          `^cannot fetch https://pictures.example/: through the proxy 127.0.0.1:${proxy.port}: (?!.*p.{1,3}ss)`,
+        ),
+      ),
+    };
+    await expect(fetched()).rejects.toMatchObject(failure);
+    await proxy[Symbol.asyncDispose]();
+    await expect(fetched()).rejects.toMatchObject(failure);
   });
 });
 

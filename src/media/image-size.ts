@@ -3,15 +3,14 @@
  * if the rest of the file is whole.
  */
 import { open, readFile } from "node:fs/promises";
-import sharp from "sharp";
+import sharp, { type Metadata } from "sharp";
 import { VlRewardError } from "../errors.ts";
-import { type ImageFormat, imageFormatOf } from "./image-format.ts";
+import { assertPixels, emptyPicture, orDamaged, undecodable } from "./image-errors.ts";
+import { type CodedFormat, headLength, imageFormatOf, isPlain, openPlain } from "./image-format.ts";
 import { mediaName } from "./name.ts";
 import { orientationOf } from "./orientation.ts";
 import { localPolicy } from "./policy.ts";
 import type { MediaSource } from "./source.ts";
-
-const headLength = 1024; // what imageFormatOf looks at
 
 /** `name` is the source as the user wrote it, for errors. Rejects as `decodeImage` does. */
 export async function readImageSize(
@@ -21,37 +20,30 @@ export async function readImageSize(
 ): Promise<{ width: number; height: number }> {
   const shownName = mediaName(name);
   const head = source.kind === "bytes" ? source.bytes : await readHead(source.path, shownName);
-  if (head.length === 0) {
-    throw new VlRewardError("media_damaged", `${shownName} is empty (0 bytes); expected a picture`);
-  }
+  if (head.length === 0) throw emptyPicture(shownName);
   const format = imageFormatOf(head, shownName);
-  const { metadata, orientation } = await readHeader(source, format, head).catch((cause: unknown) => {
-    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
-    throw new VlRewardError(
-      "media_damaged",
-      `${shownName} has a damaged header or is an unusual ${format}: ${reason}`,
-      {
-        cause,
-      },
-    );
+  if (isPlain(format)) {
+    const { width, height } = orDamaged(shownName, format, () => openPlain(format, head));
+    assertPixels(shownName, width, height, maxPixels);
+    return { width, height };
+  }
+  const whole = async (): Promise<Uint8Array> => (source.kind === "bytes" ? source.bytes : await readFile(source.path));
+  const metadata = await metadataOf(source).catch(async (cause: unknown) => {
+    throw undecodable(shownName, format, await whole(), cause);
   });
   const { width, height } = metadata;
-  if (width * height > maxPixels) {
-    throw new VlRewardError(
-      "media_too_large",
-      `${shownName} has ${width} x ${height} = ${width * height} pixels; at most ${maxPixels} are decoded`,
-    );
-  }
+  assertPixels(shownName, width, height, maxPixels);
+  const orientation = orientationOf(tagsAnywhere.has(format) ? await whole() : head, format, metadata);
   const turned = orientation >= 5 && orientation <= 8;
   return turned ? { width: height, height: width } : { width, height };
 }
 
-async function readHeader(source: MediaSource, format: ImageFormat, head: Uint8Array) {
+/** Formats whose tags may lie anywhere in the file. */
+const tagsAnywhere: ReadonlySet<CodedFormat> = new Set(["TIFF", "PNG"]);
+
+function metadataOf(source: MediaSource): Promise<Metadata> {
   const input = source.kind === "bytes" ? source.bytes : source.path;
-  const metadata = await sharp(input, { failOn: "error", ignoreIcc: true, limitInputPixels: false }).metadata();
-  // A TIFF's tags may lie anywhere in it.
-  const tags = format === "TIFF" && source.kind === "file" ? await readFile(source.path) : head;
-  return { metadata, orientation: orientationOf(tags, format, metadata) };
+  return sharp(input, { failOn: "error", ignoreIcc: true, limitInputPixels: false }).metadata();
 }
 
 async function readHead(path: string, shownName: string): Promise<Uint8Array> {
@@ -64,6 +56,6 @@ async function readHead(path: string, shownName: string): Promise<Uint8Array> {
       await file.close();
     }
   } catch (cause) {
-    throw new VlRewardError("media_not_found", `${shownName}: cannot read ${path}`, { cause });
+    throw new VlRewardError("media_not_found", `${shownName} cannot be read`, { cause });
   }
 }

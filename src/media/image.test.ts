@@ -34,16 +34,51 @@ describe("AVIF is near what Pillow reads", () => {
 });
 
 describe("what is not a whole picture is refused", () => {
-  test.each(["420.jpg", "422-progressive.jpg", "rgb-8.png", "palette.gif", "lossy.webp", "rgb-raw.tif", "444.avif"])(
-    "half of %s",
-    async (name) => {
-      const bytes = picture(name);
-      await expect(decodeImage(bytes.subarray(0, bytes.length / 2), name)).rejects.toMatchObject({
-        code: "media_damaged",
-        message: expect.stringContaining(name),
-      });
-    },
-  );
+  const halved = [
+    ["420.jpg", "422-progressive.jpg", "rgb-8.png", "palette.gif", "lossy.webp", "rgb-raw.tif", "444.avif"],
+    ["rgb.bmp", "runs-8.bmp", "palette.bmp", "bytes.ppm", "text.ppm", "bytes.pbm", "rgb.tga", "rgba-runs.tga"],
+  ].flat();
+  test.each(halved)("half of %s", async (name) => {
+    const bytes = picture(name);
+    await expect(decodeImage(bytes.subarray(0, bytes.length / 2), name)).rejects.toMatchObject({
+      code: "media_damaged",
+      message: expect.stringMatching(new RegExp(`^${name} .*: it is cut short`)),
+    });
+  });
+
+  test("for reasons of their own, however many fail at the same time", async () => {
+    const changed = (name: string, at: number): Buffer => {
+      const bytes = Buffer.from(picture(name));
+      bytes.fill(0xa5, at, at + 4);
+      return bytes;
+    };
+    const damaged: [name: string, bytes: Buffer, reason: string][] = [
+      ["checksum.png", changed("rgb-8.png", 60), "the checksum of a chunk IDAT is wrong"],
+      ["cut.png", picture("rgba-8.png").subarray(0, 300), "it is cut short within a chunk IDAT, after 300 bytes"],
+      ["cut.jpg", picture("444.jpg").subarray(0, 700), "it is cut short before its end mark, after 700 bytes"],
+      ["head.jpg", picture("444.jpg").subarray(0, 100), "it is cut short within its header, after 100 bytes"],
+      ["cut.gif", picture("palette.gif").subarray(0, 400), "it is cut short, after 400 bytes"],
+      ["cut.webp", picture("lossless.webp").subarray(0, 400), "it is cut short, after 400 bytes of"],
+    ];
+    const together = Array.from({ length: 20 }, () => damaged).flat();
+    await Promise.all(
+      together.map(([name, bytes, reason]) =>
+        expect(decodeImage(bytes, name)).rejects.toMatchObject({
+          code: "media_damaged",
+          message: expect.stringContaining(`: ${reason}`),
+        }),
+      ),
+    );
+  });
+
+  test("a TIFF of a compression that nothing here undoes", async () => {
+    const bytes = Buffer.from(picture("rgb-raw.tif"));
+    const entry = bytes.indexOf(Buffer.from([0x03, 0x01, 0x03, 0x00, 0x01, 0x00, 0x00, 0x00])); // tag 259, SHORT, one
+    bytes.writeUInt16LE(34712, entry + 8); // JPEG 2000
+    await expect(decodeImage(bytes, "a.tif")).rejects.toMatchObject({
+      message: "a.tif is damaged or an unusual TIFF: its compression 34712 is not supported",
+    });
+  });
 
   test("a signature without a picture", async () => {
     const bytes = Buffer.concat([picture("rgb-8.png").subarray(0, 8), Buffer.alloc(200, 7)]);
@@ -61,7 +96,11 @@ describe("what is not a whole picture is refused", () => {
     ["SVG", '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'],
     ["HEIC", "\0\0\0\x18ftypheic\0\0\0\0mif1heic"],
     ["an HTML page", "<!doctype html><title>404</title>"],
-    ["BMP", "BM\0\0\0\0"],
+    ["unknown format", "BMW is a car"],
+    ["an icon file", "\0\0\x01\0\x01\0"],
+    ["OpenEXR", "v/1\x01\x02\0\0\0"],
+    ["a video (mp4)", "\0\0\0\x18ftypisom\0\0\0\0isommp42"],
+    ["git lfs pull", "version https://git-lfs.github.com/spec/v1\noid sha256:00"],
     ["PDF", "%PDF-1.7"],
     ["JPEG XL", "\0\0\0\x0cJXL \r\n\x87\n"],
     ["JPEG 2000", "\0\0\0\x0cjP  \r\n\x87\n"],

@@ -1,7 +1,7 @@
 /**
  * @file Bytes of a picture to upright 8-bit RGB, bit-equal to what Pillow 11.3 and qwen_vl_utils' `to_rgb` read.
  *
- * libvips (through sharp) decodes and turns; what colours mean is decided here, because libvips' own conversions differ:
+ * libvips (through sharp) decodes and turns, but for the formats in plain/; what colours mean is decided here, because libvips' own conversions differ:
  * colour profiles are ignored, CMYK is converted by Pillow's integer formula and transparency is laid on white with
  * Pillow's rounding. Three differences from the reference are deliberate: orientation is applied, transparency counts in
  * grey and palette pictures too (the reference shows what hides under it), and 16-bit grey keeps its high byte
@@ -11,9 +11,11 @@
  */
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { VlRewardError } from "../errors.ts";
-import { paintGifMargin } from "./gif-margin.ts";
-import { type ImageFormat, imageFormatOf } from "./image-format.ts";
+import { paintMargin } from "./frame-margin.ts";
+import { assertPixels, emptyPicture, orDamaged, undecodable } from "./image-errors.ts";
+import { type CodedFormat, imageFormatOf, isPlain, openPlain } from "./image-format.ts";
 import { mediaName } from "./name.ts";
+import { divideBy255, toOpaque } from "./opaque.ts";
 import { orientationOf, turnUpright } from "./orientation.ts";
 import { localPolicy } from "./policy.ts";
 import { firstTagValue, tiffTags } from "./tiff-tags.ts";
@@ -25,7 +27,7 @@ export interface RgbImage {
 }
 
 /**
- * Decodes one picture: JPEG, PNG, WebP, GIF, TIFF or AVIF, the first frame or page of several. `name` is the source as
+ * Decodes one picture: JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, PPM or TGA, the first frame or page of several. `name` is the source as
  * the user wrote it, for errors. Rejects with `media_unknown_format`, `media_too_large` or `media_damaged`.
  *
  * @param maxPixels above it nothing is decoded
@@ -36,19 +38,22 @@ export async function decodeImage(
   maxPixels = localPolicy.limits.maxPixels,
 ): Promise<RgbImage> {
   const shownName = mediaName(name);
-  if (bytes.length === 0) {
-    throw new VlRewardError("media_damaged", `${shownName} is empty (0 bytes); expected a picture`);
-  }
+  if (bytes.length === 0) throw emptyPicture(shownName);
   const format = imageFormatOf(bytes, shownName);
-  const metadata = await orDamaged(shownName, format, () => open(bytes).metadata());
-  const pixels = metadata.width * metadata.height;
-  if (pixels > maxPixels) {
-    throw new VlRewardError(
-      "media_too_large",
-      `${shownName} has ${metadata.width} x ${metadata.height} = ${pixels} pixels; at most ${maxPixels} are decoded`,
-    );
+  if (isPlain(format)) {
+    const picture = orDamaged(shownName, format, () => openPlain(format, bytes));
+    const { width, height } = picture;
+    assertPixels(shownName, width, height, maxPixels);
+    const { data, channels } = orDamaged(shownName, format, () => picture.decode());
+    return { width, height, data: toOpaque(data, channels, channels === 4) };
   }
-  return orDamaged(shownName, format, () => decodePixels(bytes, format, metadata));
+  try {
+    const metadata = await open(bytes).metadata();
+    assertPixels(shownName, metadata.width, metadata.height, maxPixels);
+    return await decodePixels(bytes, format, metadata);
+  } catch (cause) {
+    throw cause instanceof VlRewardError ? cause : undecodable(shownName, format, bytes, cause);
+  }
 }
 
 /**
@@ -59,18 +64,7 @@ function open(bytes: Uint8Array): Sharp {
   return sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false });
 }
 
-async function orDamaged<Result>(name: string, format: ImageFormat, decode: () => Promise<Result>): Promise<Result> {
-  try {
-    return await decode();
-  } catch (cause) {
-    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0];
-    throw new VlRewardError("media_damaged", `${name} is damaged, truncated or an unusual ${format}: ${reason}`, {
-      cause,
-    });
-  }
-}
-
-async function decodePixels(bytes: Uint8Array, format: ImageFormat, metadata: Metadata): Promise<RgbImage> {
+async function decodePixels(bytes: Uint8Array, format: CodedFormat, metadata: Metadata): Promise<RgbImage> {
   const upright = turnUpright(open(bytes), orientationOf(bytes, format, metadata));
   if (metadata.space === "cmyk") {
     const depth = metadata.depth === "ushort" ? "ushort" : "uchar";
@@ -83,35 +77,28 @@ async function decodePixels(bytes: Uint8Array, format: ImageFormat, metadata: Me
   const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true });
   const alpha = metadata.hasAlpha && hasMeaningfulAlpha(bytes, format);
   const rgb = toOpaque(data, info.channels, alpha);
-  if (format === "GIF" && !alpha) paintGifMargin(rgb, info.width, info.height, bytes);
+  if (!alpha) paintMargin(rgb, info.width, info.height, bytes, format);
   return { width: info.width, height: info.height, data: rgb };
 }
 
-/** Whether a fourth channel is transparency to the reference, which skips two kinds that libvips takes for it. */
-function hasMeaningfulAlpha(bytes: Uint8Array, format: ImageFormat): boolean {
+/** Whether a fourth channel is transparency to the reference, which skips three kinds that libvips takes for it. */
+function hasMeaningfulAlpha(bytes: Uint8Array, format: CodedFormat): boolean {
   // RGB with one colour declared transparent (tRNS): the reference's `to_rgb` looks at RGBA only.
   if (format === "PNG") return bytes[25] !== pngTruecolour;
+  // An animation without the flag: libvips gives all of them a fourth channel.
+  if (format === "WebP" && isWebpAnimation(bytes)) return ((bytes[20] ?? 0) & webpFlags.alpha) !== 0;
   if (format === "TIFF") return firstTagValue(bytes, tiffTags.extraSamples) !== tiffUnspecifiedSample;
   return true;
 }
 
+/** Whether the file has a chunk VP8X, the first one then, whose flags say so. */
+const isWebpAnimation = (bytes: Uint8Array): boolean =>
+  Buffer.from(bytes.subarray(12, 16)).toString("latin1") === "VP8X" && ((bytes[20] ?? 0) & webpFlags.animation) !== 0;
+
+const webpFlags = { animation: 0x02, alpha: 0x10 } as const;
+
 const pngTruecolour = 2; // IHDR's colour type, the byte at 25
 const tiffUnspecifiedSample = 0;
-
-/** RGB, RGBA or RGBA with further channels -> RGB, on white where it is transparent, with Pillow's rounding. */
-function toOpaque(samples: Uint8Array, channels: number, alpha: boolean): Uint8Array {
-  if (channels === 3) return new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
-  const pixels = samples.length / channels;
-  const rgb = new Uint8Array(pixels * 3);
-  for (let pixel = 0, from = 0, to = 0; pixel < pixels; pixel++, from += channels, to += 3) {
-    const opacity = alpha ? (samples[from + 3] ?? 255) : 255;
-    for (let channel = 0; channel < 3; channel++) {
-      const colour = samples[from + channel] ?? 0;
-      rgb[to + channel] = divideBy255(colour * opacity + 255 * (255 - opacity));
-    }
-  }
-  return rgb;
-}
 
 /** Inks (0 is none) -> RGB as Pillow's `cmyk2rgb`: what black leaves, less its share of each ink. */
 function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
@@ -125,12 +112,6 @@ function cmykToRgb(inks: Uint8Array, channels: number): Uint8Array {
     }
   }
   return rgb;
-}
-
-/** Pillow's rounded division of a product of two bytes. */
-function divideBy255(product: number): number {
-  const biased = product + 128;
-  return ((biased >> 8) + biased) >> 8;
 }
 
 function highBytes(samples: Buffer): Uint8Array {

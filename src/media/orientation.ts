@@ -3,7 +3,8 @@
  * that ImageMagick hides in a PNG text chunk, then the same property in the XMP packet.
  */
 import type { Metadata, Sharp } from "sharp";
-import type { ImageFormat } from "./image-format.ts";
+import type { CodedFormat } from "./image-format.ts";
+import { type PngTags, pngTags } from "./png-chunks.ts";
 import { firstTagValue, tiffTags } from "./tiff-tags.ts";
 
 /** Mirroring (left to right, first) and clockwise turn that make a picture of each orientation upright. */
@@ -25,27 +26,40 @@ export function turnUpright(pipeline: Sharp, orientation: number): Sharp {
   return turn.angle === 0 ? mirrored : mirrored.rotate(turn.angle);
 }
 
-/** The orientation written in a picture, 1 (upright) to 8; other numbers do occur and mean nothing. */
-export function orientationOf(bytes: Uint8Array, format: ImageFormat, metadata: Metadata): number {
+/**
+ * The orientation written in a picture, 1 (upright) to 8; other numbers do occur and mean nothing.
+ *
+ * @param bytes the whole file of a TIFF or PNG, whose tags may lie anywhere; of others `metadata` holds them
+ */
+export function orientationOf(bytes: Uint8Array, format: CodedFormat, metadata: Metadata): number {
   if (format === "AVIF") return 1; // its container has its own rotation, which decoding applies and which wins over EXIF
-  const exif = format === "TIFF" ? bytes : (exifBlock(metadata.exif) ?? exifBlock(exifInText(metadata)));
-  const written = exif && firstTagValue(exif, tiffTags.orientation);
-  return written ?? orientationInXmp(metadata) ?? 1;
+  const { exif, rawProfile, xmp } = format === "PNG" ? pngTags(bytes) : ofMetadata(metadata);
+  const block = format === "TIFF" ? bytes : (exif ?? exifInText(rawProfile));
+  const written = block === undefined ? undefined : firstTagValue(withoutHeader(block), tiffTags.orientation);
+  return written ?? (xmp === undefined ? undefined : orientationInXmp(xmp)) ?? 1;
 }
 
-/** The TIFF structure inside an EXIF block, with or without its `Exif\0\0` header. */
-function exifBlock(bytes: Uint8Array | undefined): Uint8Array | undefined {
-  const header = bytes && Buffer.from(bytes.subarray(0, 6)).toString("latin1");
-  return header === "Exif\0\0" ? bytes?.subarray(6) : bytes;
+const ofMetadata = ({ exif, xmp }: Metadata): PngTags => ({
+  ...(exif && { exif }),
+  ...(xmp && { xmp: xmp.toString("latin1") }),
+});
+
+const exifHeader = "Exif\0\0";
+
+/** The TIFF structure inside an EXIF block, which may have a header, in PNG a second one by mistake. */
+function withoutHeader(bytes: Uint8Array): Uint8Array {
+  let block = bytes;
+  while (Buffer.from(block.subarray(0, exifHeader.length)).toString("latin1") === exifHeader) {
+    block = block.subarray(exifHeader.length);
+  }
+  return block;
 }
 
-/** PNG text "Raw profile type exif": an empty line, the profile's name, its length, then hexadecimal lines. */
-function exifInText(metadata: Metadata): Uint8Array | undefined {
-  const profile = metadata.comments?.find((comment) => comment.keyword === "Raw profile type exif");
-  return profile && Buffer.from(profile.text.split("\n").slice(3).join(""), "hex");
-}
+/** An empty line, the profile's name, its length, then hexadecimal lines. */
+const exifInText = (text?: string): Uint8Array | undefined =>
+  text === undefined ? undefined : Buffer.from(text.split("\n").slice(3).join(""), "hex");
 
-function orientationInXmp(metadata: Metadata): number | undefined {
-  const digit = metadata.xmp?.toString("latin1").match(/tiff:Orientation(?:="|>)([0-9])/)?.[1];
+function orientationInXmp(xmp: string): number | undefined {
+  const digit = /tiff:Orientation(?:="|>)([0-9])/.exec(xmp)?.[1];
   return digit === undefined ? undefined : Number(digit);
 }

@@ -7,6 +7,7 @@
  */
 import type { ImagePart, VideoPart } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
+import { isBase64Picture } from "./base64.ts";
 import { mediaName } from "./name.ts";
 
 export interface MediaPolicy {
@@ -61,11 +62,12 @@ export const serverPolicy: MediaPolicy = {
   },
 };
 
-/** How a source is written; "unknown" has a scheme that nothing here reads. */
-export function sourceKind(source: string): "address" | "data" | "file" | "unknown" {
+/** How a source is written; "base64" stands without the beginning of a data URL, "unknown" has a scheme that nothing reads. */
+export function sourceKind(source: string): "address" | "data" | "base64" | "file" | "unknown" {
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(source)?.[1]?.toLowerCase();
   if (scheme === "http" || scheme === "https") return "address";
   if (scheme === "data") return "data";
+  if (scheme === undefined && isBase64Picture(source)) return "base64";
   return scheme !== "file" && source.includes("://") ? "unknown" : "file";
 }
 
@@ -79,7 +81,7 @@ export function assertKindAllowed(source: string, { files, addresses, dataUrls }
       'leave --no-network away, or set addresses to "public" or "any"',
     );
   }
-  if (kind === "data" && !dataUrls) {
+  if ((kind === "data" || kind === "base64") && !dataUrls) {
     throw forbidden(`${name}: the media policy allows no data URLs`, "set dataUrls to true");
   }
   if (kind === "file" && files === "none") {

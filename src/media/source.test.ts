@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,7 +49,7 @@ describe("files", () => {
     const messages = {
       "./": "./ is a folder; expected",
       [`${fileName}/x`]: "does not exist",
-      "file:///100%.png": "itself is written %25",
+      "file:///100%.png": "does not exist",
       "/dev/null": "/dev/null is not a regular file",
     };
     for (const [source, message] of Object.entries(messages)) {
@@ -56,6 +57,54 @@ describe("files", () => {
         code: "media_not_found",
         message: expect.stringContaining(message),
       });
+    }
+  });
+
+  test("of a file URL's two readings the path as it stands comes first, then the one with escapes", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "media-urls-"));
+    try {
+      const options = { baseFolder: folder };
+      for (const name of ["50% off.png", "a%20b.png", "a b.png", "c d.png"]) writeFileSync(join(folder, name), name);
+      const readings = {
+        "file://50% off.png": "50% off.png",
+        "file://50%25 off.png": "50% off.png",
+        "file://a%20b.png": "a%20b.png", // both are there
+        "file://c%20d.png": "c d.png",
+      };
+      for (const [source, name] of Object.entries(readings)) {
+        expect((await readMedia(source, options)).toString()).toBe(name);
+        const absolute = source.replace("file://", `file://${folder}/`);
+        const policy: MediaPolicy = { ...localPolicy, files: { below: folder } };
+        expect((await readMedia(absolute, { baseFolder, policy })).toString()).toBe(name);
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test("that are no regular files, or show none of their size, are not opened: they may never end", async () => {
+    const pipe = join(baseFolder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    writeFileSync(join(baseFolder, "empty.png"), "");
+    const messages = { [pipe]: "is not a regular file", "/dev/zero": "is not a regular file", "empty.png": "is empty" };
+    for (const [source, message] of Object.entries(messages)) {
+      for (const read of [openMedia, readMedia]) {
+        await expect(read(source, { baseFolder })).rejects.toMatchObject({ message: expect.stringContaining(message) });
+      }
+    }
+  });
+
+  test("are named in at most 120 characters", async () => {
+    const long = [
+      "x.".repeat(2500),
+      `${"folder/".repeat(400)}a.png`,
+      `file://${"%20".repeat(3000)}`,
+      "a.b/".repeat(2 ** 20),
+    ];
+    for (const source of [...long, `http://${"a.".repeat(2 ** 20)}`]) {
+      const error = await openMedia(source, { baseFolder }).catch((cause: unknown) => cause);
+      expect(error).toMatchObject({ code: "media_not_found" });
+      expect((error as Error).message.length).toBeLessThan(240);
     }
   });
 
@@ -176,6 +225,60 @@ describe("data URLs", () => {
         code: "media_too_large",
       });
     }
+  });
+});
+
+test("data URLs of any size take time and memory in proportion", async () => {
+  const refused = { code: "media_damaged" };
+  // Each of these took a regular expression that goes back from the end of every run, or one callback for every escape.
+  await expect(readMedia(`data:;base64,${" ".repeat(2 ** 20)}*`, { baseFolder })).rejects.toMatchObject(refused);
+  await expect(readMedia(`data:;base64,${"A".repeat(2 ** 20)}*`, { baseFolder })).rejects.toMatchObject(refused);
+  const escaped = await readMedia(`data:image/png,${"%41".repeat(2 ** 22)}`, { baseFolder });
+  expect(escaped.length).toBe(2 ** 22);
+  expect(escaped.every((byte) => byte === 0x41)).toBe(true);
+  const policy = limitedTo({ maxBytes: 1000 });
+  for (const body of ["%41".repeat(2 ** 20), "A".repeat(2 ** 20)]) {
+    for (const header of ["data:,", "data:;base64,"]) {
+      await expect(readMedia(header + body, { baseFolder, policy })).rejects.toMatchObject({ code: "media_too_large" });
+    }
+  }
+});
+
+describe("base64 without the beginning of a data URL", () => {
+  const picture = readFileSync(new URL("../../test/fixtures/pictures/rgb-8.png", import.meta.url));
+  const base64 = picture.toString("base64");
+
+  test("is read where it is a picture's", async () => {
+    expect(await openMedia(base64, { baseFolder })).toEqual({ kind: "bytes", bytes: picture });
+    expect(await readMedia(base64.replace(/.{76}/g, "$&\n"), { baseFolder })).toEqual(picture);
+    const jpeg = readFileSync(new URL("../../test/fixtures/pictures/420.jpg", import.meta.url));
+    expect(await readMedia(jpeg.toString("base64"), { baseFolder })).toEqual(jpeg); // begins with /9j/, like a path
+  });
+
+  test("counts as a data URL to a policy", async () => {
+    const none: MediaPolicy = { ...localPolicy, files: "none" };
+    expect(await readMedia(base64, { baseFolder, policy: none })).toEqual(picture);
+    await expect(readMedia(base64, { baseFolder, policy: { ...localPolicy, dataUrls: false } })).rejects.toMatchObject({
+      code: "media_forbidden",
+    });
+    await expect(readMedia(base64, { baseFolder, policy: limitedTo({ maxBytes: 100 }) })).rejects.toMatchObject({
+      code: "media_too_large",
+    });
+  });
+
+  test("is named where it may be anything", async () => {
+    for (const source of [Buffer.alloc(3000, "text").toString("base64"), `image/png;base64,${base64}`, "base64,AAAA"]) {
+      await expect(openMedia(source, { baseFolder })).rejects.toMatchObject({
+        code: "media_not_found",
+        message: expect.stringMatching(/^.{1,120} looks like base64 .* write data:image\/png;base64,/),
+      });
+    }
+  });
+
+  test("a path of base64 digits stays a path", async () => {
+    await expect(openMedia("/9j/pictures", { baseFolder })).rejects.toMatchObject({
+      message: expect.stringContaining("does not exist"),
+    });
   });
 });
 

@@ -5,6 +5,8 @@
 import { readFile, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { VlRewardError } from "../errors.ts";
+import { resemblesBase64 } from "./base64.ts";
+import { base64Bytes, dataUrlBytes } from "./data-url.ts";
 import { mediaName } from "./name.ts";
 import { assertKindAllowed, forbidden, localPolicy, type MediaPolicy, sourceKind, tooLarge } from "./policy.ts";
 
@@ -21,6 +23,9 @@ export interface OpenOptions {
   readonly policy?: MediaPolicy;
 }
 
+/** Characters of the longest path or address: no system opens a longer one. */
+const longestPath = 65_536;
+
 /** Whether a source comes over the network. */
 export const isRemote = (source: string): boolean => sourceKind(source) === "address";
 
@@ -32,13 +37,17 @@ export const isRemote = (source: string): boolean => sourceKind(source) === "add
 export async function openMedia(source: string, options: OpenOptions): Promise<MediaSource> {
   const { policy = localPolicy, signal } = options;
   assertKindAllowed(source, policy);
-  switch (sourceKind(source)) {
+  const kind = sourceKind(source);
+  if (kind !== "data" && kind !== "base64" && source.length > longestPath) throw absent(source);
+  switch (kind) {
     case "address": {
       const { fetchBytes } = await import("./fetch.ts"); // with the network's modules, which files do without
       return { kind: "bytes", bytes: await fetchBytes(source, policy, signal) };
     }
     case "data":
       return { kind: "bytes", bytes: dataUrlBytes(source, policy.limits.maxBytes) };
+    case "base64":
+      return { kind: "bytes", bytes: base64Bytes(source, policy.limits.maxBytes) };
     case "file":
       return { kind: "file", path: await findFile(source, options.baseFolder, policy) };
     case "unknown":
@@ -64,9 +73,21 @@ export async function readMedia(source: string, options: OpenOptions): Promise<U
   }
 }
 
-/** The absolute path of a file that is there; of one below a folder the real one, without symbolic links. */
-async function findFile(source: string, baseFolder: string, { files }: MediaPolicy): Promise<string> {
-  const written = path.resolve(baseFolder, /^file:/i.test(source) ? pathOfFileUrl(source) : source);
+/**
+ * The absolute path of a file that is there; of one below a folder the real one, without symbolic links. Of a file URL's
+ * two readings the first one that is a file counts, and where there is none what is wrong with the last one.
+ */
+async function findFile(source: string, baseFolder: string, policy: MediaPolicy): Promise<string> {
+  const readings = /^file:/i.test(source) ? pathsOfFileUrl(source) : [source];
+  for (const reading of readings.slice(0, -1)) {
+    const found = await findPath(reading, source, baseFolder, policy).catch(() => undefined);
+    if (found !== undefined) return found;
+  }
+  return findPath(readings.at(-1) ?? source, source, baseFolder, policy);
+}
+
+async function findPath(reading: string, source: string, baseFolder: string, { files }: MediaPolicy): Promise<string> {
+  const written = path.resolve(baseFolder, reading);
   const found = typeof files === "string" ? written : await pathBelow(files.below, written, source);
   await fileSize(found, source);
   return found;
@@ -98,67 +119,61 @@ async function realPart(written: string, source: string): Promise<{ existing: st
       return { existing: await realpath(existing), ...(failure && { failure }) };
     } catch (cause) {
       failure ??= unreadable(source, cause);
-      if (!["ENOENT", "ENOTDIR", "EACCES"].includes(codeOf(cause)) || existing === path.dirname(existing))
+      if (
+        !["ENOENT", "ENOTDIR", "EACCES", "ENAMETOOLONG"].includes(codeOf(cause)) ||
+        existing === path.dirname(existing)
+      )
         throw failure;
     }
   }
 }
 
-/** The size of a regular file; `source` is how the user wrote its path. */
+/**
+ * The size of a regular file with something in it; `source` is how the user wrote its path. Others are not opened: a pipe
+ * waits for a writer, and what the system shows as an empty file (/proc) may never end.
+ */
 async function fileSize(path: string, source: string): Promise<number> {
   const found = await stat(path).catch((cause: unknown) => {
     throw unreadable(source, cause);
   });
-  if (found.isFile()) return found.size;
+  if (found.isFile()) {
+    if (found.size > 0) return found.size;
+    throw new VlRewardError("media_damaged", `${mediaName(source)} is empty (0 bytes); expected a picture or video`);
+  }
   const kind = found.isDirectory() ? "a folder" : "not a regular file";
   throw new VlRewardError("media_not_found", `${mediaName(source)} is ${kind}; expected a picture or video file`);
 }
 
 function unreadable(source: string, cause: unknown): VlRewardError {
   const code = codeOf(cause);
-  const name = mediaName(source);
-  const message =
-    code === "ENOENT" || code === "ENOTDIR"
-      ? `${name} does not exist; paths are relative to the folder of the record's file`
-      : `${name} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`;
-  return new VlRewardError("media_not_found", message, { cause });
+  if (["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(code)) return absent(source, cause);
+  return new VlRewardError("media_not_found", `${mediaName(source)} cannot be read (${code || "unknown error"})`, {
+    cause,
+  });
+}
+
+function absent(source: string, cause?: unknown): VlRewardError {
+  const found = resemblesBase64(source)
+    ? "looks like base64 and not like a path; write data:image/png;base64,… with the type that it has"
+    : source.length > longestPath
+      ? `has ${source.length} characters; expected a path, a file or data URL, or an http(s) address`
+      : "does not exist; paths are relative to the folder of the record's file";
+  return new VlRewardError("media_not_found", `${mediaName(source)} ${found}`, { cause });
 }
 
 const codeOf = (cause: unknown): string =>
   cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "";
 
-/** `file:///absolute`, `file://localhost/absolute`, and `file://relative` as the reference accepts it. */
-function pathOfFileUrl(url: string): string {
-  const encoded = url.replace(/^file:(\/\/localhost(?=\/)|\/\/)?/i, "");
+/**
+ * What `file:///absolute`, `file://localhost/absolute` and `file://relative` may mean, in order: the path as it stands,
+ * which is how the reference opens it, then the path of a URL, where "%" begins an escape.
+ */
+function pathsOfFileUrl(url: string): readonly string[] {
+  const raw = url.replace(/^file:(\/\/localhost(?=\/)|\/\/)?/i, "");
   try {
-    return decodeURIComponent(encoded);
-  } catch (cause) {
-    throw new VlRewardError(
-      "media_not_found",
-      `${mediaName(url)} is not a valid file URL: "%" begins an escape such as %20, and itself is written %25`,
-      { cause },
-    );
+    const decoded = decodeURIComponent(raw);
+    return decoded === raw ? [raw] : [raw, decoded];
+  } catch {
+    return [raw]; // a "%" that begins no escape
   }
-}
-
-/** Decodes a data URL, base64 or percent-encoded (RFC 2397). By hand: fetch takes half a second for ten megabytes. */
-function dataUrlBytes(url: string, maxBytes: number): Uint8Array {
-  const comma = url.indexOf(",");
-  const body = url.slice(comma + 1);
-  const isBase64 = /;\s*base64$/i.test(url.slice(0, comma));
-  const text = isBase64 && !body.includes("%") ? body : unescapeBytes(body);
-  if (comma === -1 || (isBase64 && !/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text))) {
-    throw new VlRewardError(
-      "media_damaged",
-      `${mediaName(url)} is malformed; expected data:<type>;base64,<base64> or data:<type>,<percent-encoded>`,
-    );
-  }
-  const bytes = Buffer.from(text, isBase64 ? "base64" : "latin1");
-  if (bytes.length > maxBytes) throw tooLarge(url, `${bytes.length} bytes`, maxBytes);
-  return bytes;
-}
-
-/** Percent-encoded bytes, one to a character. */
-function unescapeBytes(text: string): string {
-  return text.replace(/%([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
 }

@@ -1,6 +1,6 @@
 /**
  * @file What src/media/video.ts needs of FFmpeg beside the decoding itself: loading it, reading from memory, the stored
- * rotation and the conversion to RGB.
+ * turn and the conversion to RGB.
  *
  * The conversion repeats the filter graph of decord 0.6.0 (dmlc/decord:src/video/ffmpeg), which runs on FFmpeg
  * 4.1, where the scaler's default was still bilinear: colour matrix and range are those of the frame, BT.601 and
@@ -10,6 +10,7 @@
 import type { FilterContext, FilterGraph, Frame, IOContext, Stream } from "node-av/lib";
 import { VlRewardError } from "../errors.ts";
 import type { RgbImage } from "./image.ts";
+import { toOpaque } from "./opaque.ts";
 
 type Constants = typeof import("node-av/constants");
 export type Ffmpeg = typeof import("node-av/lib") & { readonly constants: Constants };
@@ -32,39 +33,6 @@ export function loadFfmpeg(): Promise<Ffmpeg> {
     },
   );
   return loading;
-}
-
-/** Bytes of a file's beginning that tell its container and, in Matroska, its length. */
-export const headLength = 64;
-
-/** The types of the first box in mp4 and QuickTime files: `ftyp` in all but old or unusual ones. */
-const firstBoxes = new Set(["ftyp", "moov", "mdat", "wide", "free", "skip", "pnot"]);
-
-/** FFmpeg's name of the demuxer for a file that begins so; undefined for all that is not mp4, mov, webm or mkv. */
-export function demuxerOf(head: Uint8Array): "mov" | "matroska" | undefined {
-  const text = Buffer.from(head).toString("latin1");
-  if (text.startsWith("\x1a\x45\xdf\xa3")) return "matroska";
-  return firstBoxes.has(text.slice(4, 8)) ? "mov" : undefined;
-}
-
-/**
- * The length that a Matroska file states, in bytes; undefined when it was written as a stream, without one. FFmpeg takes
- * a file that ends before it for whole.
- */
-export function matroskaLength(head: Uint8Array): number | undefined {
-  const bytes = Buffer.from(head);
-  const start = bytes.indexOf("18538067", 0, "hex") + 4; // the segment: everything after the header
-  const first = bytes[start];
-  if (start < 4 || first === undefined || first === 0) return undefined;
-  const length = Math.clz32(first) - 23; // leading zeros tell how many bytes the number has
-  if (start + length > bytes.length) return undefined;
-  let size = first & (0xff >> length);
-  let allOnes = size === 0xff >> length;
-  for (const byte of bytes.subarray(start + 1, start + length)) {
-    size = size * 256 + byte;
-    allOnes &&= byte === 0xff;
-  }
-  return allOnes ? undefined : start + length + size;
 }
 
 /** How much FFmpeg asks for at a time. */
@@ -94,28 +62,37 @@ export function ioOverBytes(ffmpeg: Ffmpeg, bytes: Uint8Array): IOContext {
   return io;
 }
 
-/** By how many degrees, in [0, 360), the frames are to be turned clockwise. */
-export function rotationOf(ffmpeg: Ffmpeg, stream: Stream): number {
+/** How the frames of a stream become upright. */
+export interface Turn {
+  readonly filters: readonly Link[];
+  /** Whether width and height change places. */
+  readonly sideways: boolean;
+}
+
+/**
+ * What undoes a stored matrix of quarter turns and mirrorings, as FFmpeg's own program does; angles in between are left as
+ * they are. decord mirrors nothing, and takes a picture that is mirrored left to right for one that stands on its head.
+ */
+export function turnOf(ffmpeg: Ffmpeg, stream: Stream): Turn {
+  const none: Turn = { filters: [], sideways: false };
   const matrix = stream.codecpar.getCodedSideData(ffmpeg.constants.AV_PKT_DATA_DISPLAYMATRIX);
-  if (matrix === null || matrix.length < 36) return 0;
+  if (matrix === null || matrix.length < 36) return none;
   // 3x3, fixed point, row by row: [a b u; c d v; x y w]. The angle is that of the first row with its columns scaled.
   const [a, b, c, d] = [0, 4, 12, 16].map((offset) => matrix.readInt32LE(offset)) as [number, number, number, number];
   const angle = (Math.atan2(b / Math.hypot(b, d), a / Math.hypot(a, c)) * 180) / Math.PI;
-  return Number.isNaN(angle) ? 0 : (angle + 360) % 360;
+  const flips: Link[] = [...(a < 0 ? ([["hflip", ""]] as const) : []), ...(d < 0 ? ([["vflip", ""]] as const) : [])];
+  switch (Math.round((angle + 360) % 360)) {
+    case 0:
+    case 180:
+      return { filters: flips, sideways: false };
+    case 90:
+      return { filters: [["transpose", c > 0 ? "cclock_flip" : "clock"]], sideways: true };
+    case 270:
+      return { filters: [["transpose", c < 0 ? "clock_flip" : "cclock"]], sideways: true };
+    default:
+      return none;
+  }
 }
-
-/** Filters that turn a picture; other angles are left as they are. */
-const turns = new Map<number, readonly Link[]>([
-  [90, [["transpose", "clock"]]],
-  [
-    180,
-    [
-      ["transpose", "clock"],
-      ["transpose", "clock"],
-    ],
-  ],
-  [270, [["transpose", "cclock"]]],
-]);
 
 /** A filter and its arguments. */
 type Link = readonly [filter: string, args: string];
@@ -131,18 +108,20 @@ export class RgbConverter {
   readonly #ffmpeg: Ffmpeg;
   readonly #name: string;
   readonly #filters: readonly Link[];
+  readonly #transparent: boolean;
   readonly #output: Frame;
   #properties = "";
   #graph: Graph | undefined;
 
-  /** `name` is for errors; `width` and `height` are those of the output, after the turn. */
-  constructor(ffmpeg: Ffmpeg, name: string, rotation: number, width: number, height: number) {
+  /** `name` is for errors; `width` and `height` are those of the output, after the turn; `transparent` frames are laid on white. */
+  constructor(ffmpeg: Ffmpeg, name: string, turn: Turn, width: number, height: number, transparent = false) {
     this.#ffmpeg = ffmpeg;
     this.#name = name;
+    this.#transparent = transparent;
     this.#filters = [
-      ...(turns.get(rotation) ?? []),
+      ...turn.filters,
       ["scale", `w=${width}:h=${height}:flags=bilinear:in_chroma_loc=bottom`],
-      ["format", "pix_fmts=rgb24"],
+      ["format", `pix_fmts=${transparent ? "rgba" : "rgb24"}`],
       ["buffersink", ""],
     ];
     this.#output = new ffmpeg.Frame();
@@ -157,7 +136,8 @@ export class RgbConverter {
     const { width, height } = this.#output;
     const { buffer, byteOffset, byteLength } = this.#output.toBuffer();
     this.#output.unref();
-    return { width, height, data: new Uint8Array(buffer, byteOffset, byteLength) };
+    const samples = new Uint8Array(buffer, byteOffset, byteLength);
+    return { width, height, data: this.#transparent ? toOpaque(samples, 4, true) : samples };
   }
 
   free(): void {

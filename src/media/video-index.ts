@@ -13,6 +13,12 @@ export interface FrameIndex {
   readonly keyframes: readonly number[];
 }
 
+/** The index of a file whose frames are counted: the time of each is its number, and decoding begins with the first. */
+export function countedFrames(count: number): FrameIndex {
+  const times = Array.from({ length: count }, (_, number) => number);
+  return { times, shown: times, keyframes: times.slice(0, 1) };
+}
+
 /**
  * The times of the frames that decord's `get_batch(indices)` gives. It numbers packets but counts frames as they come
  * out: while it reads on from the start, packets that are not shown move all that follows; a jump to another keyframe

@@ -1,9 +1,11 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import containers from "../../test/fixtures/video/containers.json" with { type: "json" };
 import truth from "../../test/fixtures/video/frames.json" with { type: "json" };
 import type { RgbImage } from "./image.ts";
 import type { MediaSource } from "./source.ts";
@@ -90,6 +92,26 @@ describe.each(Object.entries(truth))("%s", (name, expected) => {
   );
 });
 
+describe.each(Object.entries(containers))("%s", (name, expected) => {
+  const digest = (frame: RgbImage) => createHash("sha256").update(frame.data).digest("hex").slice(0, 16);
+
+  test.each(["file", "bytes"] as const)("has the reference's rate, size and frames, from a %s", (kind) =>
+    withVideo(kind === "file" ? fileOf(name) : bytesOf(readFileSync(pathOf(name))), name, async (reader) => {
+      const { averageFps, width, height, frames } = expected;
+      expect([reader.averageFps, reader.width, reader.height]).toEqual([averageFps, width, height]);
+      expect(reader.frameCount).toBe(frames.length);
+      expect((await read(reader, [...frames.keys()])).map(digest)).toEqual(frames);
+    }),
+  );
+
+  test("gives any of them in any order", () =>
+    withVideo(fileOf(name), name, async (reader) => {
+      const last = expected.frames.length - 1;
+      const indices = [last, 0, 0, Math.floor(last / 2), last];
+      expect((await read(reader, indices)).map(digest)).toEqual(indices.map((index) => expected.frames[index]));
+    }));
+});
+
 test("indices may go back and be named twice", () =>
   withVideo(fileOf("hevc.mkv"), "hevc.mkv", async (reader) => {
     const indices = [24, 3, 3, 17, 16, 15, 0, 24];
@@ -123,6 +145,26 @@ describe("what cannot be read says so", () => {
     await expect(openVideo(fileOf(name), name)).rejects.toMatchObject({
       code,
       message: expect.stringContaining(name) as string,
+    });
+  });
+
+  const lengths = { whole: 1, most: 0.9, half: 0.5 };
+  test.each([
+    ["moov-cut.mp4", "whole"],
+    ["h264.mp4", "half"],
+    ["hevc.mkv", "half"],
+    ["h264.avi", "half"],
+    ["mpeg4.avi", "most"],
+    ["h264.flv", "half"],
+    ["mpeg2.mpg", "half"],
+    ["part.webp", "half"],
+    ["odd-33x21.webm", "most"],
+  ] as const)("%s, of which the %s is there, is called truncated", async (name, part) => {
+    const bytes = readFileSync(pathOf(name));
+    const opened = openVideo(bytesOf(bytes.subarray(0, bytes.length * lengths[part])), name);
+    await expect(opened).rejects.toMatchObject({
+      code: "media_damaged",
+      message: expect.stringContaining("truncated"),
     });
   });
 

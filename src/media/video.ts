@@ -1,13 +1,14 @@
 /**
- * @file Frames of a video file: mp4, mov, webm and mkv through FFmpeg, by index and in order of presentation.
+ * @file Frames of a video file through FFmpeg, by index and in order of presentation.
  *
  * The reference reads video with decord: `frameCount`, `averageFps` and `frames` are its `len(reader)`,
  * `get_avg_fps()` and `get_batch()`. As there, a frame is counted for every packet of the best video stream, pixels
  * become RGB in swscale with bilinear chroma, a stored rotation by a right angle is applied and the pixel aspect ratio
- * is not.
+ * is not. In mp4, mov, webm and mkv a frame is found by its time. The times in other containers are missing or do not
+ * tell the order, so that frames are counted from the start as they come out of the decoder.
  *
- * FFmpeg comes inside the optional dependency node-av and is loaded at the first video file. Only the two demuxers
- * named here are ever opened: playlists, and whatever else could read a second file or the network, are not probed.
+ * FFmpeg comes inside the optional dependency node-av and is loaded at the first video file. Only the demuxers named in
+ * video-container.ts are ever opened: playlists, and whatever else could read a second file or the network, are not probed.
  */
 import { open } from "node:fs/promises";
 import type { CodecContext, FormatContext, Frame, IOContext, Packet, Stream } from "node-av/lib";
@@ -16,17 +17,9 @@ import type { RgbImage } from "./image.ts";
 import { mediaName } from "./name.ts";
 import { localPolicy } from "./policy.ts";
 import type { MediaSource } from "./source.ts";
-import {
-  demuxerOf,
-  type Ffmpeg,
-  headLength,
-  ioOverBytes,
-  loadFfmpeg,
-  matroskaLength,
-  RgbConverter,
-  rotationOf,
-} from "./video-ffmpeg.ts";
-import { type FrameIndex, presentationTimes } from "./video-index.ts";
+import { type Container, containerNames, containerOf, cutIn, headLength, type Readable } from "./video-container.ts";
+import { type Ffmpeg, ioOverBytes, loadFfmpeg, RgbConverter, turnOf } from "./video-ffmpeg.ts";
+import { countedFrames, type FrameIndex, presentationTimes } from "./video-index.ts";
 
 export interface VideoReader extends AsyncDisposable {
   readonly frameCount: number;
@@ -54,10 +47,10 @@ export async function openVideo(
   maxPixels = localPolicy.limits.maxPixels,
 ): Promise<VideoReader> {
   const shownName = mediaName(name);
-  const demuxer = await probe(source, shownName);
-  const reader = new FfmpegReader(await loadFfmpeg(), shownName);
+  const container = await probe(source, shownName);
+  const reader = new FfmpegReader(await loadFfmpeg(), shownName, source, container);
   try {
-    await reader.open(source, demuxer, maxPixels);
+    await reader.open(maxPixels);
     return reader;
   } catch (error) {
     await reader.close();
@@ -65,32 +58,36 @@ export async function openVideo(
   }
 }
 
-/** The demuxer for a source, of which the beginning is looked at. */
-async function probe(source: MediaSource, name: string): Promise<"mov" | "matroska"> {
-  const { head, length } = await beginningOf(source, name);
-  const demuxer = demuxerOf(head);
-  if (demuxer === undefined) {
-    throw new VlRewardError("media_unknown_format", `${name}: not a video file of a known kind (mp4, mov, webm, mkv)`);
-  }
-  const stated = demuxer === "matroska" ? matroskaLength(head) : undefined;
-  if (stated !== undefined && stated > length) {
-    throw new VlRewardError("media_damaged", `${name}: it is cut short, ${length} bytes of ${stated}`);
-  }
-  return demuxer;
+/** The container of a source, of which the beginning is looked at and, where it states one, the length. */
+async function probe(source: MediaSource, name: string): Promise<Container> {
+  return withReadable(source, name, async (file) => {
+    const head = await file.read(0, headLength);
+    const container = containerOf(head);
+    if (container === undefined) {
+      throw new VlRewardError("media_unknown_format", `${name}: not a video file of a known kind (${containerNames})`);
+    }
+    const cut = await cutIn(file, container.demuxer);
+    if (cut !== undefined) throw new VlRewardError("media_damaged", `${name}: ${cut}`);
+    return container;
+  });
 }
 
-async function beginningOf(source: MediaSource, name: string): Promise<{ head: Uint8Array; length: number }> {
-  if (source.kind === "bytes") return { head: source.bytes.subarray(0, headLength), length: source.bytes.length };
+async function withReadable<T>(source: MediaSource, name: string, use: (file: Readable) => Promise<T>): Promise<T> {
+  if (source.kind === "bytes") {
+    const bytes = Buffer.from(source.bytes.buffer, source.bytes.byteOffset, source.bytes.byteLength);
+    return use({ length: bytes.length, read: async (at, length) => bytes.subarray(at, at + length) });
+  }
+  const file = await open(source.path).catch((cause: unknown) => {
+    throw new VlRewardError("media_not_found", `${name} cannot be opened`, { cause });
+  });
   try {
-    const file = await open(source.path);
-    try {
-      const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(headLength), position: 0 });
-      return { head: buffer.subarray(0, bytesRead), length: (await file.stat()).size };
-    } finally {
-      await file.close();
-    }
-  } catch (cause) {
-    throw new VlRewardError("media_not_found", `${name}: cannot read ${source.path}`, { cause });
+    const read = async (at: number, length: number): Promise<Buffer> => {
+      const { buffer, bytesRead } = await file.read({ buffer: Buffer.alloc(length), position: at });
+      return buffer.subarray(0, bytesRead);
+    };
+    return await use({ length: (await file.stat()).size, read });
+  } finally {
+    await file.close();
   }
 }
 
@@ -102,61 +99,54 @@ class FfmpegReader implements VideoReader {
 
   readonly #ffmpeg: Ffmpeg;
   readonly #name: string;
-  readonly #format: FormatContext;
+  readonly #source: MediaSource;
+  readonly #container: Container;
   readonly #packet: Packet;
   readonly #decoded: [Frame, Frame]; // the frame just received and the one before
+  #format: FormatContext | undefined;
   #io: IOContext | undefined;
   #stream: Stream | undefined;
   #decoder: CodecContext | undefined;
   #converter: RgbConverter | undefined;
   #index: FrameIndex = { times: [], shown: [], keyframes: [] };
-  /** Where the decoder stands: the time of the frame in `#decoded[0]`; undefined when it has to seek first. */
+  /**
+   * Where the decoder stands: the time of the frame in `#decoded[0]`, or its number where frames are counted; undefined when
+   * it has to seek first.
+   */
   #time: number | undefined;
   #closed = false;
 
-  constructor(ffmpeg: Ffmpeg, name: string) {
+  constructor(ffmpeg: Ffmpeg, name: string, source: MediaSource, container: Container) {
     this.#ffmpeg = ffmpeg;
     this.#name = name;
-    this.#format = new ffmpeg.FormatContext();
+    this.#source = source;
+    this.#container = container;
     this.#packet = new ffmpeg.Packet();
     this.#packet.alloc();
     this.#decoded = [new ffmpeg.Frame(), new ffmpeg.Frame()];
     for (const frame of this.#decoded) frame.alloc();
   }
 
-  async open(source: MediaSource, demuxer: string, maxPixels: number): Promise<void> {
-    const { AVMEDIA_TYPE_VIDEO, AVDISCARD_ALL, AVFMT_FLAG_CUSTOM_IO } = this.#ffmpeg.constants;
-    const input = this.#ffmpeg.InputFormat.findInputFormat(demuxer);
-    const options = this.#ffmpeg.Dictionary.fromObject({ protocol_whitelist: "file" });
-    this.#format.allocContext();
-    if (source.kind === "bytes") {
-      this.#io = ioOverBytes(this.#ffmpeg, source.bytes);
-      this.#format.pb = this.#io;
-      this.#format.setFlags(AVFMT_FLAG_CUSTOM_IO);
-    }
-    const url = source.kind === "bytes" ? "" : `file:${source.path}`;
-    this.#check(await this.#format.openInput(url, input, options), "its header cannot be read");
-    this.#check(await this.#format.findStreamInfo(), "its streams cannot be read");
-
-    const best = this.#format.findBestStream(AVMEDIA_TYPE_VIDEO);
-    const stream = this.#format.streams[best];
-    if (best < 0 || stream === undefined) throw this.#error("media_no_frames", "it has no video stream");
-    for (const other of this.#format.streams) if (other.index !== best) other.discard = AVDISCARD_ALL;
-    const rotation = rotationOf(this.#ffmpeg, stream);
+  async open(maxPixels: number): Promise<void> {
+    const stream = await this.#openStream();
     const { width, height } = stream.codecpar;
-    if (width <= 0 || height <= 0) throw this.#damaged("the size of its frames is unknown");
+    if (width <= 0 || height <= 0) {
+      throw this.#damaged("it is truncated or damaged, the size of its frames is unknown");
+    }
     if (width * height > maxPixels) {
       throw this.#error("media_too_large", `its frames are ${width}x${height}, at most ${maxPixels} pixels are read`);
     }
-    [this.width, this.height] = rotation === 90 || rotation === 270 ? [height, width] : [width, height];
-    this.#converter = new RgbConverter(this.#ffmpeg, this.#name, rotation, this.width, this.height);
-    this.#stream = stream;
-    await this.#openDecoder(stream);
+    const turn = turnOf(this.#ffmpeg, stream);
+    [this.width, this.height] = turn.sideways ? [height, width] : [width, height];
+    const { transparent } = this.#container;
+    this.#converter = new RgbConverter(this.#ffmpeg, this.#name, turn, this.width, this.height, transparent);
 
-    this.#index = await this.#readIndex(stream);
-    this.frameCount = this.#index.times.length;
-    this.averageFps = stream.avgFrameRate.num / stream.avgFrameRate.den;
-    if (this.#index.shown.length === 0) throw this.#error("media_no_frames", "its video stream is empty");
+    const { num, den } = stream.avgFrameRate;
+    const { index, seconds } = await this.#readIndex(stream);
+    this.#index = index;
+    this.frameCount = index.times.length;
+    if (index.shown.length === 0) throw this.#error("media_no_frames", "its video stream is empty");
+    this.averageFps = num > 0 && den > 0 ? num / den : this.frameCount / seconds;
     if (!(this.averageFps > 0 && Number.isFinite(this.averageFps))) throw this.#damaged("its frame rate is unknown");
   }
 
@@ -174,15 +164,48 @@ class FfmpegReader implements VideoReader {
     if (this.#closed) return;
     this.#closed = true;
     this.#converter?.free();
-    this.#decoder?.freeContext();
     for (const frame of this.#decoded) frame.free();
     this.#packet.free();
-    await this.#format.closeInput();
-    this.#io?.freeContext();
+    await this.#closeInput();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Opens the file from its beginning: its best video stream, and a decoder for it. */
+  async #openStream(): Promise<Stream> {
+    const { AVMEDIA_TYPE_VIDEO, AVDISCARD_ALL, AVFMT_FLAG_CUSTOM_IO } = this.#ffmpeg.constants;
+    const input = this.#ffmpeg.InputFormat.findInputFormat(this.#container.demuxer);
+    const options = this.#ffmpeg.Dictionary.fromObject({ protocol_whitelist: "file" });
+    const format = new this.#ffmpeg.FormatContext();
+    this.#format = format;
+    format.allocContext();
+    if (this.#source.kind === "bytes") {
+      this.#io = ioOverBytes(this.#ffmpeg, this.#source.bytes);
+      format.pb = this.#io;
+      format.setFlags(AVFMT_FLAG_CUSTOM_IO);
+    }
+    const url = this.#source.kind === "bytes" ? "" : `file:${this.#source.path}`;
+    this.#check(await format.openInput(url, input, options), "its header cannot be read");
+    this.#check(await format.findStreamInfo(), "its streams cannot be read");
+    const best = format.findBestStream(AVMEDIA_TYPE_VIDEO);
+    const stream = format.streams[best];
+    if (best < 0 || stream === undefined) throw this.#error("media_no_frames", "it has no video stream");
+    for (const other of format.streams) if (other.index !== best) other.discard = AVDISCARD_ALL;
+    this.#stream = stream;
+    await this.#openDecoder(stream);
+    return stream;
+  }
+
+  async #closeInput(): Promise<void> {
+    this.#decoder?.freeContext();
+    await this.#format?.closeInput();
+    this.#io?.freeContext();
+    this.#decoder = undefined;
+    this.#format = undefined;
+    this.#io = undefined;
+    this.#stream = undefined;
   }
 
   async #openDecoder(stream: Stream): Promise<void> {
@@ -199,33 +222,38 @@ class FfmpegReader implements VideoReader {
     this.#check(await decoder.open2(codec), "its decoder does not open");
   }
 
-  /** One pass over the packets, without decoding. */
-  async #readIndex(stream: Stream): Promise<FrameIndex> {
+  /** One pass over the packets, without decoding. `seconds` are those that the packets say they are shown for. */
+  async #readIndex(stream: Stream): Promise<{ index: FrameIndex; seconds: number }> {
     const { AV_PKT_FLAG_CORRUPT, AV_PKT_FLAG_DISCARD } = this.#ffmpeg.constants;
     const times: number[] = [];
     const shown: number[] = [];
     const keyframes: number[] = [];
-    while (await this.#readPacket(stream.index)) {
+    const searchable = this.#container.searchable;
+    let units = 0;
+    while (await this.#readPacket()) {
       if (this.#packet.hasFlags(AV_PKT_FLAG_CORRUPT)) {
-        throw this.#damaged(`frame ${times.length} is cut short`);
+        throw this.#damaged(`it is truncated or damaged at frame ${times.length}`);
       }
-      const time = this.#packetTime();
+      const time = searchable ? this.#packetTime() : times.length;
+      units += Number(this.#packet.duration);
       times.push(time);
       if (!this.#packet.hasFlags(AV_PKT_FLAG_DISCARD)) shown.push(time);
       if (this.#packet.isKeyframe) keyframes.push(time);
     }
     for (const list of [times, shown, keyframes]) list.sort((a, b) => a - b);
-    return { times, shown, keyframes };
+    const index = searchable ? { times, shown, keyframes } : countedFrames(times.length);
+    return { index, seconds: (units * stream.timeBase.num) / stream.timeBase.den };
   }
 
   /** The next packet of the stream into `#packet`; false at the end of the file. */
-  async #readPacket(streamIndex: number): Promise<boolean> {
+  async #readPacket(): Promise<boolean> {
+    const { format, stream } = this.#opened();
     do {
       this.#packet.unref();
-      const code = await this.#format.readFrame(this.#packet);
+      const code = await format.readFrame(this.#packet);
       if (code === this.#ffmpeg.constants.AVERROR_EOF) return false;
       this.#check(code, "it ends before its last frame");
-    } while (this.#packet.streamIndex !== streamIndex);
+    } while (this.#packet.streamIndex !== stream.index);
     return true;
   }
 
@@ -259,7 +287,7 @@ class FfmpegReader implements VideoReader {
     if (this.#time === undefined || this.#time > wanted || this.#time < from) {
       // Where a stream recovers only gradually, the first frame may come out too late: start at an earlier keyframe.
       do {
-        await this.#seek(keyframes[key]);
+        await (this.#container.searchable ? this.#seek(keyframes[key]) : this.#rewind());
         await this.#receive();
         key--;
       } while (key >= 0 && (this.#time === undefined || this.#time > wanted));
@@ -273,27 +301,30 @@ class FfmpegReader implements VideoReader {
   /** Places the demuxer at the keyframe of this time, or before it, and forgets what the decoder holds. */
   async #seek(keyframe: number | undefined): Promise<void> {
     if (keyframe === undefined) throw this.#damaged("it has no keyframe, decoding cannot begin");
-    const { stream, decoder } = this.#opened();
-    const code = await this.#format.seekFrame(
-      stream.index,
-      BigInt(keyframe),
-      this.#ffmpeg.constants.AVSEEK_FLAG_BACKWARD,
-    );
+    const { format, stream, decoder } = this.#opened();
+    const code = await format.seekFrame(stream.index, BigInt(keyframe), this.#ffmpeg.constants.AVSEEK_FLAG_BACKWARD);
     this.#check(code, "it cannot be searched");
     decoder.flushBuffers();
+    this.#time = undefined;
+  }
+
+  /** To before the first frame. Opening anew works in every container; searching does not. */
+  async #rewind(): Promise<void> {
+    await this.#closeInput();
+    await this.#openStream();
     this.#time = undefined;
   }
 
   /** The next decoded frame into `#decoded[0]`, in order of presentation; false after the last. */
   async #receive(): Promise<boolean> {
     const { AVERROR_EOF, AVERROR_EAGAIN } = this.#ffmpeg.constants;
-    const { stream, decoder } = this.#opened();
+    const { decoder } = this.#opened();
     const [, spare] = this.#decoded;
     for (;;) {
       const code = await decoder.receiveFrame(spare);
       if (code === AVERROR_EOF) return false;
       if (code === AVERROR_EAGAIN) {
-        if (await this.#readPacket(stream.index)) {
+        if (await this.#readPacket()) {
           this.#check(await decoder.sendPacket(this.#packet), "a frame cannot be decoded");
         } else {
           this.#check(await decoder.sendPacket(null), "its last frames cannot be decoded");
@@ -302,17 +333,21 @@ class FfmpegReader implements VideoReader {
       }
       this.#check(code, "a frame cannot be decoded");
       this.#decoded.reverse();
+      if (!this.#container.searchable) {
+        this.#time = (this.#time ?? -1) + 1;
+        return true;
+      }
       const { pts, bestEffortTimestamp } = spare;
       this.#time = Number(pts === this.#ffmpeg.constants.AV_NOPTS_VALUE ? bestEffortTimestamp : pts);
       return true;
     }
   }
 
-  #opened(): { stream: Stream; decoder: CodecContext } {
-    if (this.#closed || this.#stream === undefined || this.#decoder === undefined) {
+  #opened(): { format: FormatContext; stream: Stream; decoder: CodecContext } {
+    if (this.#closed || !this.#format || !this.#stream || !this.#decoder) {
       throw new VlRewardError("use_after_dispose", `${this.#name}: the video reader is closed`);
     }
-    return { stream: this.#stream, decoder: this.#decoder };
+    return { format: this.#format, stream: this.#stream, decoder: this.#decoder };
   }
 
   #check(code: number, what: string): void {

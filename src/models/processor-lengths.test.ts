@@ -62,3 +62,23 @@ describe("what cannot be prepared is found", () => {
     expect([...visuals]).toEqual([[part, undefined]]);
   });
 });
+
+test("pictures that no conversation has room for are refused before they are decoded", async () => {
+  const { max_position_embeddings: most } = JSON.parse(readFileSync(path.join(fixtures, "plain/config.json"), "utf8"));
+  const picture = (): Part => ({ type: "image", image: "media/odd.jpg", minPixels: 12_000_000 });
+  const [tokens = 0] = (
+    await counter.measure([{ role: "user", content: [picture()] }], { baseFolder: fixtures })
+  ).values();
+  const content = Array.from({ length: Math.ceil(most / tokens) }, picture);
+  const room = (): Promise<void> => Promise.reject(new Error("room was asked for"));
+  const answers: Message[] = [{ role: "assistant", content: "Yes." }];
+  await expect(
+    counter.prepare([{ role: "user", content }], answers, { baseFolder: fixtures, room }),
+  ).rejects.toMatchObject({ code: "sequence_too_long" });
+  // Each answer has its own conversation: together they may have more.
+  const half = { role: "assistant", content: content.slice(0, Math.ceil(content.length * 0.6)) } as const;
+  const other: Message = { ...half, content: half.content.map((part) => ({ ...part })) };
+  await expect(
+    counter.prepare([{ role: "user", content: "Which?" }], [half, other], { baseFolder: fixtures, room }),
+  ).rejects.toThrow("room was asked for");
+});

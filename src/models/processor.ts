@@ -173,20 +173,20 @@ export class Processor {
   ): Promise<GroupPrompt> {
     const parts = [...new Set(mediaParts([...prefix, ...branches]))];
     assertMediaAllowed(parts, options.policy ?? localPolicy);
-    const visuals = await this.#read(parts, options);
+    const usedIn = branches.map((branch) => mediaParts([...prefix, branch]).map((part) => parts.indexOf(part)));
+    const visuals = await this.#read(parts, usedIn, options);
     const tokenizer = this.#remembering();
     let prompt: Span | undefined;
     const cutBranches: Branch[] = [];
     let breath = performance.now();
-    for (const branch of branches) {
+    for (const [index, branch] of branches.entries()) {
       if (performance.now() - breath > longestTurn) {
         await setImmediate();
         options.signal?.throwIfAborted();
         breath = performance.now();
       }
-      const messages = [...prefix, branch];
-      const used = mediaParts(messages).map((part) => parts.indexOf(part));
-      const whole = this.#assemble(messages, used, visuals, tokenizer, options.places ? branch : undefined);
+      const used = usedIn[index] ?? [];
+      const whole = this.#assemble([...prefix, branch], used, visuals, tokenizer, options.places ? branch : undefined);
       const cut = this.#cut(whole.ids);
       prompt ??= slice(whole, 0, cut, visuals);
       assertSamePrompt(whole.ids, cut, prompt.ids);
@@ -232,11 +232,23 @@ export class Processor {
     );
   }
 
-  /** Opens all, asks for room for all of them, then decodes one after the other. */
-  async #read(parts: readonly VisualPart[], options: PrepareOptions): Promise<Visual[]> {
+  /**
+   * Opens all, asks for room for all of them, then decodes one after the other.
+   *
+   * @param conversations the indices of the parts in each
+   */
+  async #read(
+    parts: readonly VisualPart[],
+    conversations: readonly (readonly number[])[],
+    options: PrepareOptions,
+  ): Promise<Visual[]> {
     const opened: OpenedVisual[] = [];
     try {
       for (const part of parts) opened.push(await this.#readerOf(part).open(part, options));
+      for (const used of conversations) {
+        // Before they take their room: text comes to it later.
+        this.#assertFits(used.reduce((sum, index) => sum + (opened[index]?.size.tokens ?? 0), 0));
+      }
       if (opened.length > 0) await options.room?.(opened.reduce((sum, { size }) => sum + size.bytes, 0));
       const visuals: Visual[] = [];
       for (const one of opened) visuals.push(await traced("media", () => one.read()));

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import expected from "../../../test/fixtures/resize/expected.json" with { type: "json" };
 import { noise } from "../../../test/fixtures/resize/noise.ts";
-import { type PartSize, prepareImage } from "./image-process.ts";
+import { imageSizes, type PartSize, prepareImage } from "./image-process.ts";
 import { defaultLimits } from "./smart-resize.ts";
 
 const factor = 28;
@@ -41,6 +41,24 @@ describe("what the reference refuses is refused", () => {
       }),
     );
   });
+});
+
+test("a picture too narrow for a limit is named by its own size, and the limit by who set it", () => {
+  const narrow = { width: 8000, height: 60 };
+  const model = { minPixels: 3136, maxPixels: 28_224, factor };
+  const cases = [
+    [{}, defaultLimits(factor), model, /^the model's own max_pixels, 28224, .* 8000 x 60 pixels; no option raises it/],
+    [{ maxPixels: 50_000 }, defaultLimits(factor), model, /^max_pixels, 50000, .* 8000 x 60 pixels; raise max_pixels$/],
+    [
+      {},
+      { minPixels: 3136, maxPixels: 40_000 },
+      model,
+      /^--max-pixels, 40000, .* 8000 x 60 pixels; raise --max-pixels/,
+    ],
+  ] as const;
+  for (const [part, given, processor, message] of cases) {
+    expect(() => imageSizes(narrow, part, given, processor)).toThrow(message);
+  }
 });
 
 test("a part's own limits win over the defaults", () => {

@@ -10,7 +10,7 @@ import type { ImagePart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { RgbImage } from "../../media/image.ts";
 import { resizeBicubic } from "../../media/resize.ts";
-import { defaultLimits, type ResizeLimits, type Size, smartResize } from "./smart-resize.ts";
+import { exactSize, type ResizeLimits, type Size, smartResize } from "./smart-resize.ts";
 
 export interface PixelRange {
   readonly minPixels: number;
@@ -37,14 +37,19 @@ export function imageSizes(
   processor: ResizeLimits,
 ): { readonly fetched: Size; readonly prepared: Size } {
   const fetched = fetchedSize(image, part, defaults, processor.factor);
-  return { fetched, prepared: smartResize(fetched.height, fetched.width, processor) };
+  const subject = {
+    picture: image,
+    limit: "the model's own max_pixels",
+    remedy: "no option raises it, crop the picture",
+  };
+  return { fetched, prepared: smartResize(fetched.height, fetched.width, processor, subject) };
 }
 
 /** The size that `fetch_image` gives. An exact size is rounded to tokens by the library's own limits, not the part's. */
 function fetchedSize(image: Size, part: PartSize, defaults: PixelRange, factor: number): Size {
   const { resizedHeight, resizedWidth } = part;
   if (resizedHeight !== undefined && resizedWidth !== undefined) {
-    return smartResize(resizedHeight, resizedWidth, { ...defaultLimits(factor), factor });
+    return exactSize(resizedHeight, resizedWidth, factor);
   }
   if (resizedHeight !== undefined || resizedWidth !== undefined) {
     const [given, missing] =
@@ -52,7 +57,11 @@ function fetchedSize(image: Size, part: PartSize, defaults: PixelRange, factor: 
     throw new VlRewardError("media_options", `a picture has ${given} but no ${missing}; give both or neither`);
   }
   const { minPixels = defaults.minPixels, maxPixels = defaults.maxPixels } = part;
-  return smartResize(image.height, image.width, { minPixels, maxPixels, factor });
+  const [limit, remedy] =
+    part.maxPixels === undefined
+      ? ["--max-pixels", "raise --max-pixels, or give the picture a max_pixels of its own"]
+      : ["max_pixels", "raise max_pixels"];
+  return smartResize(image.height, image.width, { minPixels, maxPixels, factor }, { picture: image, limit, remedy });
 }
 
 function resizeTo(image: RgbImage, { height, width }: Size): RgbImage {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import expected from "../../../test/fixtures/resize/expected.json" with { type: "json" };
-import { smartResize } from "./smart-resize.ts";
+import { exactSize, smartResize } from "./smart-resize.ts";
 
 const limits = { minPixels: 3136, maxPixels: 12_845_056, factor: 28 };
 
@@ -36,4 +36,30 @@ describe("errors", () => {
       expect.objectContaining({ code: "media_options", message: expect.stringContaining("raise max_pixels") }),
     );
   });
+});
+
+describe("sizes that no model reads are refused", () => {
+  const refused = (message: string) =>
+    expect.objectContaining({ code: "media_options", message: expect.stringContaining(message) });
+
+  test("enlargements and exact sizes of a thousand million pixels", () => {
+    expect(() => smartResize(224, 224, { minPixels: 1e9, maxPixels: 1e9, factor: 28 })).toThrow(
+      refused("min_pixels is 1000000000; nothing is enlarged to more than 12845056 pixels"),
+    );
+    expect(() => exactSize(1e9, 28, 28)).toThrow(refused("resized_height is 1000000000; at most 65536"));
+    expect(() => exactSize(28, 1e15, 28)).toThrow(refused("resized_width is 1000000000000000"));
+    expect(exactSize(60_000, 60_000, 28)).toEqual({ height: 3584, width: 3584 }); // as the reference reduces it
+    expect(smartResize(224, 224, { minPixels: 3136, maxPixels: 1e9, factor: 28 })).toEqual({ height: 224, width: 224 });
+  });
+});
+
+test("an error names the picture's own size and what set the limit", () => {
+  const subject = { picture: { height: 60, width: 8000 }, limit: "the model's own max_pixels", remedy: "crop it" };
+  expect(() => smartResize(56, 8008, { minPixels: 28_224, maxPixels: 28_224, factor: 28 }, subject)).toThrow(
+    "the model's own max_pixels, 28224, leaves less than one token (28 pixels) of the shorter side of a picture of " +
+      "8000 x 60 pixels; crop it",
+  );
+  expect(() => smartResize(28, 8008, { minPixels: 3136, maxPixels: 1e6, factor: 28 }, subject)).toThrow(
+    "a picture of 8000 x 60 pixels, resized to 8008 x 28, has an aspect ratio of 286.0; at most 200 is possible",
+  );
 });

@@ -66,8 +66,26 @@ describe("options that contradict each other are refused", () => {
     );
   });
 
-  test("one frame is no video", () => {
-    expect(() => planVideo(1, 25, 76, 104, {}, factor)).toThrow(
+  test("one frame of many is no video", () => {
+    expect(() => planVideo(50, 25, 76, 104, { videoStart: 1, videoEnd: 1.03 }, factor)).toThrow(
+      expect.objectContaining({ code: "media_no_frames" }) as Error,
+    );
+  });
+
+  test("more tokens than any model reads", () => {
+    const large = { minFrames: 700, maxFrames: 768, resizedHeight: 3584, resizedWidth: 3584 };
+    expect(() => planVideo(800, 25, 76, 104, large, factor)).toThrow(
+      expect.objectContaining({
+        code: "media_options",
+        message: expect.stringContaining("3584 x 3584 pixels"),
+      }) as Error,
+    );
+  });
+
+  test("a file of one frame is read as a list of one picture: the frame twice over", () => {
+    expect(planVideo(1, 25, 76, 104, {}, factor).indices).toEqual([0, 0]);
+    expect(planVideo(1, 25, 76, 104, { nframes: 2, videoStart: 0 }, factor).indices).toEqual([0, 0]);
+    expect(() => planVideo(1, 25, 76, 104, { nframes: 4 }, factor)).toThrow(
       expect.objectContaining({ code: "media_no_frames" }) as Error,
     );
   });

@@ -18,6 +18,7 @@ import { clamp, permute, round, scope, tensorFrom, toDtype, traced, upsampleBicu
 import { imageSizes, type PixelRange, prepareImage } from "./image-process.ts";
 import {
   defaultLimits,
+  exactSize,
   frameFactor,
   type ResizeLimits,
   roundHalfToEven,
@@ -65,10 +66,21 @@ export function planVideo(
   factor: number,
 ): VideoPlan {
   checkOptions(options);
+  if (frameCount === 1 && (options.nframes ?? frameFactor) === frameFactor) {
+    // The reference refuses it; a list of one picture it takes twice, and so is this taken.
+    const size = frameSize(frameFactor, height, width, options, factor);
+    return { ...size, indices: [0, 0], sampleFps: frameFactor * averageFps };
+  }
   const { first, last } = frameRange(frameCount, averageFps, options);
   const available = last - first + 1;
   const count = smartFrameCount(available, averageFps, options);
   const size = frameSize(count, height, width, options, factor);
+  const tokens = (count / frameFactor) * ((size.height * size.width) / factor ** 2);
+  if (tokens > 2 * videoTokens.total) {
+    throw contradiction(
+      `${count} frames of ${size.width} x ${size.height} pixels, ${tokens} tokens; at most ${2 * videoTokens.total} are read`,
+    );
+  }
   return { ...size, indices: spread(first, last, count), sampleFps: (count / available) * averageFps };
 }
 
@@ -108,7 +120,8 @@ async function openVideoFile(
   try {
     const { frameCount, averageFps, height, width } = reader;
     const plan = planVideo(frameCount, averageFps, height, width, part, processor.factor);
-    const final = smartResize(plan.height, plan.width, processor);
+    const subject = { picture: { height, width }, limit: "the model's own max_pixels", remedy: "crop the video" };
+    const final = smartResize(plan.height, plan.width, processor, subject);
     const resize = (frame: RgbImage): RgbImage =>
       resizeBicubic(resizeWithTorch(frame, plan), final.width, final.height);
     const decodeAndResize = async (): Promise<RgbImage[]> => {
@@ -254,7 +267,7 @@ function frameSize(count: number, height: number, width: number, options: VideoO
   const { minPixels = videoTokens.fewest * tokenPixels } = options;
   const { totalPixels = Math.trunc(videoTokens.total * tokenPixels * 0.9) } = options;
   if (resizedHeight !== undefined && resizedWidth !== undefined) {
-    return smartResize(resizedHeight, resizedWidth, { ...defaultLimits(factor), factor });
+    return exactSize(resizedHeight, resizedWidth, factor);
   }
   const most = videoTokens.most * tokenPixels;
   const share = Math.max(Math.min(most, (totalPixels / count) * frameFactor), Math.trunc(minPixels * 1.05));

@@ -62,27 +62,28 @@ export class Qwen25VLVisuals implements VisualReader {
     const source = await traced("fetch", () => openMedia(part.image, options), [name]);
     const { readImageSize } = await import("../../media/image-size.ts");
     const mostPixels = options.policy?.limits.maxPixels;
-    const size = await readImageSize(source, name, mostPixels);
+    const size = await readImageSize(source, part.image, mostPixels);
     const { prepared } = imageSizes(size, part, this.#limits, this.#pictures);
     return {
       size: this.#sizeOf(prepared, 1, size.height * size.width),
       read: async () => {
         const bytes = source.kind === "bytes" ? source.bytes : await readMedia(part.image, options);
-        return this.#readPicture(bytes, part, name, mostPixels);
+        return this.#readPicture(bytes, part, mostPixels);
       },
       close: async () => {},
     };
   }
 
   /** Decoders are loaded at the first picture or video: text alone starts sooner without them. */
-  async #readPicture(bytes: Uint8Array, part: ImagePart, name: string, mostPixels?: number): Promise<Visual> {
+  async #readPicture(bytes: Uint8Array, part: ImagePart, mostPixels?: number): Promise<Visual> {
     const { minPixels, maxPixels, resizedHeight, resizedWidth } = part;
     const limits = JSON.stringify([minPixels, maxPixels, resizedHeight, resizedWidth]);
     const key = createHash("sha256").update(limits).update(bytes).digest("base64url");
     const known = this.#known?.get(key);
     if (known) return known;
     const { decodeImage } = await import("../../media/image.ts");
-    const image = await traced("decode", () => decodeImage(bytes, name, mostPixels), [name]);
+    const name = mediaName(part.image);
+    const image = await traced("decode", () => decodeImage(bytes, part.image, mostPixels), [name]);
     const resized = traced("resize", () => prepareImage(image, part, this.#limits, this.#pictures), [name]);
     const visual = this.#visualOf([resized], 0);
     this.#known?.set(key, visual, visual.pixels.byteLength + visual.levels.byteLength);
