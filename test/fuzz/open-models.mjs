@@ -18,8 +18,9 @@ const group = {
  */
 async function outcomeOf(folder) {
   try {
-    await using engine = await RewardEngine.open({ folder, dtype: "float32", device: "cpu", memory: 2 ** 29 });
+    const engine = await RewardEngine.open({ folder, dtype: "float32", device: "cpu", memory: 2 ** 29 });
     const result = await engine.scoreGroup(group);
+    await engine.close();
     return "error" in result ? refusal(result.error) : { scores: result.scores };
   } catch (error) {
     return refusal(error);
