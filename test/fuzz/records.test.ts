@@ -34,21 +34,25 @@ const seeing = (image: string): Json => ({
 });
 const answer = { role: "assistant", content: "It is cyan." };
 
-const templates: readonly Json[] = [
-  { id: "a", messages: [question, answer] },
-  { id: 7, messages: [{ role: "system", content: "Be kind." }, seeing(picture), answer] },
-  { id: "c", messages: [question], responses: ["It is cyan.", "It is purple.", "Yes."] },
-  { id: "p", messages: [seeing(dataUrl)], chosen: "It is cyan.", rejected: "It is purple." },
-  { messages: [{ role: "user", content: [{ type: "video", video: [picture, picture], nframes: 2 }] }, answer] },
-  { prompt: "Which colour?", chosen: "It is cyan.", rejected: "It is purple.", images: [picture] },
-  {
-    conversations: [{ from: "human", value: "<image>Which?" }],
-    chosen: { from: "gpt", value: "Cyan." },
+/** What hostile records are made of, by what they are: a file has records of one kind, for files have one format. */
+const kinds: Readonly<Record<string, Json>> = {
+  conversations: { id: "a", messages: [question, answer] },
+  pictures: { id: 7, messages: [{ role: "system", content: "Be kind." }, seeing(picture), answer] },
+  candidates: { id: "c", messages: [question], responses: ["It is cyan.", "It is purple.", "Yes."] },
+  pairs: { id: "p", messages: [seeing(dataUrl)], chosen: "It is cyan.", rejected: "It is purple." },
+  "frames of a video": {
+    messages: [{ role: "user", content: [{ type: "video", video: [picture, picture], nframes: 2 }] }, answer],
+  },
+  "pairs of chats": { chosen: [question, answer], rejected: [question, { role: "assistant", content: "No." }] },
+  "prompts of TRL": { prompt: "Which colour?", chosen: "It is cyan.", rejected: "It is purple.", images: [picture] },
+  ShareGPT: {
+    conversations: [{ from: "human", value: "<image>Which colour?" }],
+    chosen: { from: "gpt", value: "It is cyan." },
+    rejected: { from: "gpt", value: "It is purple." },
     images: [picture],
   },
-  { messages: [question, answer], rejected_response: "Purple.", objects: { ref: [], bbox: [] } },
-  { chosen: [question, answer], rejected: [question, { role: "assistant", content: "No." }] },
-];
+  "ms-swift": { messages: [question, answer], rejected_response: "Purple.", images: [] },
+};
 
 /** What a path or address in a record may lead to. */
 const places = [
@@ -66,8 +70,7 @@ const places = [
 ];
 
 /** The text of a line, without its end; a few are no UTF-8 or no JSON. */
-function hostileLine(random: Random): Buffer {
-  const template = oneOf(random, templates);
+function hostileLine(template: Json, random: Random): Buffer {
   const value = JSON.stringify(mutated(template, random));
   switch (random(12)) {
     case 0:
@@ -124,74 +127,79 @@ function assertScores(result: object, line: string): void {
   for (const number of numbers) expect(Number.isFinite(number), line).toBe(true);
 }
 
-const control = Buffer.from(JSON.stringify({ id: "control", messages: [question, answer] }));
+/** Hostile lines of a kind, none of them blank, with what the kind is made of behind every tenth and at both ends. */
+function linesOf(template: Json, attempts: number): { readonly lines: readonly Buffer[]; readonly good: Buffer } {
+  const good = Buffer.from(JSON.stringify(template));
+  const lines: Buffer[] = [good];
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const line = hostileLine(template, randomOf(attempt));
+    if (!/^[ \t\r]*$/.test(line.toString("latin1"))) lines.push(line);
+    if (attempt % 10 === 9) lines.push(good);
+  }
+  return { lines: [...lines, good], good };
+}
 
-describe.each([
-  ["score", []],
-  ["score", ["--per-token"]],
-  ["embed", ["--of", "prompt"]],
-])("%s %s", (command, flags) => {
-  // What `embed` and --per-token read is what `score` reads: a tenth shows that they live on as well.
-  const own = command === "score" && flags.length === 0 ? count : Math.ceil(count / 10);
+/** Runs a command over the lines and holds each result against its line. */
+async function attempt(command: string, flags: readonly string[], kind: string, attempts: number): Promise<void> {
+  const { lines, good } = linesOf(kinds[kind] ?? null, attempts);
+  const { code, stdout, stderr } = await run([command, "-", ...flags], joined(lines));
+  expect([0, 1], stderr).toContain(code);
+  const results = stdout.trimEnd().split("\n");
+  expect(results).toHaveLength(lines.length);
+  const outcomes: string[] = [];
+  for (const [number, text] of results.entries()) {
+    const line = lines[number] ?? good;
+    const shown = `seed ${seed}, line ${number}: ${line.toString("utf8").slice(0, 300)} -> ${text.slice(0, 600)}`;
+    const { id, error, ...rest }: Result = JSON.parse(text);
+    // A good record has one result, whatever stands around it.
+    if (line === good) expect(JSON.stringify({ error, ...rest }), shown).toBe(resultOfFirst(results[0]));
+    // A line that is refused before it is parsed has no id of its own.
+    if (!error || id !== number) expect(id, shown).toEqual(idOf(line, number));
+    outcomes.push(error?.code ?? "answered");
+    if (!error) {
+      if (command === "score" && flags.length === 0) assertScores(rest, shown);
+      continue;
+    }
+    expect(documented, shown).toContain(error.code);
+    expect(error.message.length, shown).toBeLessThan(1000);
+  }
+  console.info(`${command} ${flags.join(" ")} over ${kind}: ${tally(outcomes)}`);
+}
 
-  test(`${own} records, and a good one behind every tenth`, { timeout: 60_000 + 100 * own }, async () => {
-    const lines: Buffer[] = [];
-    for (let attempt = 0; attempt < own; attempt++) {
-      const line = hostileLine(randomOf(attempt));
-      if (!/^[ \t\r]*$/.test(line.toString("latin1"))) lines.push(line);
-      if (attempt % 10 === 9) lines.push(control);
-    }
-    lines.push(control);
-    const { code, stdout, stderr } = await run([command, "-", ...flags], joined(lines));
-    expect([0, 1], stderr).toContain(code);
-    const results = stdout
-      .trimEnd()
-      .split("\n")
-      .map((text): Result => JSON.parse(text));
-    expect(results).toHaveLength(lines.length);
-    const outcomes: string[] = [];
-    let good: Result | undefined;
-    for (const [number, result] of results.entries()) {
-      const line = lines[number] ?? control;
-      const shown = `seed ${seed}, line ${number}: ${line.toString("utf8").slice(0, 300)} -> ${JSON.stringify(result).slice(0, 600)}`;
-      const { id, error, ...rest } = result;
-      if (line === control) {
-        good ??= result;
-        expect(result, shown).toEqual(good);
-        expect(error, shown).toBeUndefined();
-      }
-      outcomes.push(error?.code ?? "answered");
-      // A line that is refused before it is parsed has no id of its own.
-      if (!error || id !== number) expect(id, shown).toEqual(idOf(line, number));
-      if (!error) {
-        if (command === "score" && flags.length === 0) assertScores(rest, shown);
-        continue;
-      }
-      expect(documented, shown).toContain(error.code);
-      expect(error.message.length, shown).toBeLessThan(1000);
-    }
-    expect(outcomes.filter((outcome) => outcome === "answered").length).toBeGreaterThan(own / 10); // not all are refused
-    console.info(`${command} ${flags.join(" ")}: ${tally(outcomes)}`);
-  });
+function resultOfFirst(text = ""): string {
+  const { id: _, error, ...rest }: Result = JSON.parse(text);
+  return JSON.stringify({ error, ...rest });
+}
+
+describe("every record comes back in its place", () => {
+  const each = Math.ceil(count / Object.keys(kinds).length);
+  const timeout = 60_000 + 100 * each;
+
+  test.each(Object.keys(kinds))("score: %s", { timeout }, (kind) => attempt("score", [], kind, each));
+
+  // What these two read is what `score` reads: fewer show that they live on as well.
+  test.each([
+    ["score", ["--per-token"], "candidates"],
+    ["embed", ["--of", "prompt"], "conversations"],
+  ])("%s %s", { timeout }, (command, flags, kind) => attempt(command, flags, kind, each));
 });
 
-test("train --check counts what it cannot use, and can use the rest", { timeout: 60_000 + 100 * count }, async () => {
-  const good = Buffer.from(JSON.stringify({ messages: [question], chosen: "It is cyan.", rejected: "It is purple." }));
-  const lines: Buffer[] = [good];
-  for (let attempt = 0; attempt < count; attempt++) {
-    const line = hostileLine(randomOf(attempt));
-    if (!/^[ \t\r]*$/.test(line.toString("latin1"))) lines.push(line);
-  }
-  const file = path.join(folder, "pairs.jsonl");
-  writeFileSync(file, joined(lines));
+test("train --check counts what it cannot use, and can use the rest", { timeout: 60_000 + 20 * count }, async () => {
+  const files = ["pairs", "pairs of chats"].map((kind) => {
+    const { lines } = linesOf(kinds[kind] ?? null, Math.ceil(count / 5));
+    const file = path.join(folder, `${kind}.jsonl`);
+    writeFileSync(file, joined(lines));
+    return { file, records: lines.length };
+  });
   const config = path.join(folder, "run.yaml");
-  const keys = { model: "tiny", output: "out", on_bad_record: "skip", stages: [{ data: [{ path: file }], steps: 1 }] };
-  writeFileSync(config, JSON.stringify(keys)); // YAML is more than JSON
+  const stages = [{ data: files.map(({ file }) => ({ path: file })), steps: 1 }];
+  writeFileSync(config, JSON.stringify({ model: "tiny", output: "out", on_bad_record: "skip", stages })); // YAML is more than JSON
   const { code, stderr } = await run(["train", config, "--check"]);
   expect({ code, stderr }).toMatchObject({ code: 0 });
-  const [, usable, records] =
-    /([\d,]+) of ([\d,]+) records/.exec(stderr)?.map((text) => Number(text.replace(",", ""))) ?? [];
-  expect(records).toBe(lines.length);
-  expect(usable).toBeGreaterThan(0);
-  console.info(`train --check: ${usable} of ${records} records can be used`);
+  const found = [...stderr.matchAll(/([\d,]+) of ([\d,]+) records\b/g)].map(([, ...counts]) =>
+    counts.map((text) => Number(text.replace(",", ""))),
+  );
+  expect(found.map(([, records]) => records)).toEqual(files.map(({ records }) => records));
+  for (const [usable = 0] of found) expect(usable).toBeGreaterThan(count / 100); // good ones at least
+  console.info(`train --check: ${found.map((counts) => counts.join(" of ")).join(", ")} records can be used`);
 });
