@@ -1,17 +1,26 @@
 /** @file JSON files, read whole, and objects by their keys. */
-import { readFileSync } from "node:fs";
 import { VlRewardError } from "../errors.ts";
+import { readRegularFile, UnsuitableFile } from "./regular-file.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** Reads a JSON file of a checkpoint. Throws `config_invalid` naming it where it is absent or broken. */
+/** Parsed, this becomes a few hundred megabytes at worst; an index of 100,000 tensors has eight. */
+const maxBytes = 16e6;
+
+/** Reads a JSON file of a checkpoint. Throws `config_invalid` naming it where it is absent, broken or no regular file. */
 export function readJson(file: string): unknown {
   try {
-    return JSON.parse(readFileSync(file, "utf8"));
+    return JSON.parse(readRegularFile(file, maxBytes).toString("utf8"));
   } catch (cause) {
-    const reason = cause instanceof SyntaxError ? `it is not JSON: ${cause.message}` : "it cannot be read";
-    throw new VlRewardError("config_invalid", `${file}: ${reason}. A checkpoint folder needs this file.`, { cause });
+    throw new VlRewardError("config_invalid", `${file}: ${reason(cause)}. A checkpoint folder needs this file.`, {
+      cause,
+    });
   }
+}
+
+function reason(cause: unknown): string {
+  if (cause instanceof SyntaxError) return `it is not JSON: ${cause.message}`;
+  return cause instanceof UnsuitableFile ? `it cannot be read: ${cause.message}` : "it cannot be read";
 }
 
 /** As readJson; throws `config_invalid` for any other value, too. */

@@ -11,6 +11,7 @@ import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import {
   type AnswerFrame,
   answerFrame,
+  type Encoder,
   type MediaPlace,
   type Placeholders,
   type Stretch,
@@ -95,9 +96,6 @@ export interface ProcessorFamily {
   /** What people call it. */
   readonly name: string;
 }
-
-/** What tokenizing needs of a tokenizer, with stretches encoded once. */
-type Encoder = Parameters<typeof tokenizeConversation>[1];
 
 export class Processor {
   readonly #tokenizer: Tokenizer;
@@ -209,9 +207,10 @@ export class Processor {
   /** Encodes a stretch that several conversations have once. */
   #remembering(): Encoder {
     const encoded = new Map<string, number[]>();
-    const { controlTokens, startToken } = this.#tokenizer;
+    const { controlTokens, controlRules, startToken } = this.#tokenizer;
     return {
       controlTokens,
+      controlRules,
       startToken,
       encodeText: (text) => {
         const ids = encoded.get(text) ?? this.#tokenizer.encodeText(text);
