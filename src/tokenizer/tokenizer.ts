@@ -153,6 +153,11 @@ export class Tokenizer {
     return new Map(all.map(([token, id]) => [id, token]));
   }
 
+  /** Whether it is an added token that is no control token: only a text that spells it becomes it. */
+  isPlainAdded(token: string): boolean {
+    return this.#addedTokens.has(token) && !this.controlTokens.has(token) && !this.#vocab.has(token);
+  }
+
   #encodeStretch(stretch: string, ids: number[]): void {
     for (const { text, id } of this.#inNormalised.parts(this.#normalised(stretch))) {
       if (id !== undefined) ids.push(id);
