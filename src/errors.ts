@@ -26,6 +26,7 @@ export const errorCodes = {
   media_options: "the pixel, frame or time limits of a part contradict each other",
   video_unavailable: "the video decoder, an optional dependency, is not installed",
   sequence_too_long: "the conversation has more tokens than the model can take",
+  token_unknown: "a text holds a token that the tokenizer knows and the model's embedding has no row for",
   score_not_finite: "the model computed no finite number: NaN in its weights, or an overflow in this precision",
   deadline_exceeded: "the group was not computed before its deadline",
   internal_error: "a defect of vl-reward; please report it",

@@ -120,8 +120,8 @@ describe("listTensors", () => {
   });
 
   test("weights in another format alone are refused, with what to do", () => {
-    write("pytorch_model.bin", "PK");
-    expect(() => listTensors(folder)).toThrow(failure("checkpoint_damaged", "\\.bin", "converted to safetensors"));
+    write("model.gguf", "GGUF");
+    expect(() => listTensors(folder)).toThrow(failure("checkpoint_damaged", "model.gguf", "converted to safetensors"));
   });
 });
 

@@ -2,11 +2,13 @@
  * @file The safetensors format: eight bytes of header length (little endian), a JSON header of names, dtypes, shapes and
  * byte ranges, then the tensors' bytes. Reading maps the file; nothing is copied until it is touched.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { readSync } from "node:fs";
 import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import { inMegabytes, UnsuitableFile, withRegularFile } from "../files/regular-file.ts";
 import { isSystemError } from "../files/system-error.ts";
 import { bytesPerElement, type Dtype, type FileTensor } from "../torch/index.ts";
+import { assertNoPointer } from "./git-lfs.ts";
 
 /** The format's names for dtypes. */
 export const safetensorsDtypes: ReadonlyMap<string, Dtype> = new Map([
@@ -31,8 +33,8 @@ const headerSchema = z.record(
   }),
 );
 
-/** The format's own limit; a longer header is a damaged or hostile file. */
-const maxHeaderBytes = 100_000_000;
+/** Enough for 60,000 tensors. The format's own limit, 100 MB, takes half a gigabyte and seconds to be parsed. */
+const maxHeaderBytes = 8_000_000;
 
 /**
  * -> where each tensor lies in the file. Throws `checkpoint_damaged` for a file that cannot be read, is truncated or no
@@ -41,24 +43,27 @@ const maxHeaderBytes = 100_000_000;
 export function readSafetensorsHeader(path: string): Map<string, FileTensor> {
   const damaged = (found: string): VlRewardError =>
     new VlRewardError("checkpoint_damaged", `${path} is not a whole safetensors file: ${found}. Download it again.`);
-  let file: number | undefined;
   try {
-    file = openSync(path, "r");
-    const { size } = fstatSync(file);
-    const lengthBytes = Buffer.alloc(8);
-    if (readSync(file, lengthBytes, 0, 8, 0) < 8) throw damaged(`it has ${size} bytes, expected at least 8`);
-    const headerBytes = Number(lengthBytes.readBigUInt64LE());
-    if (headerBytes > Math.min(maxHeaderBytes, size - 8)) {
-      throw damaged(`its header claims ${headerBytes} bytes, the file has ${size}`);
-    }
-    const header = Buffer.alloc(headerBytes);
-    readSync(file, header, 0, headerBytes, 8);
-    return locate(parseHeader(header, damaged), 8 + headerBytes, size, path, damaged);
+    return withRegularFile(path, (file, size) => {
+      assertNoPointer(file, size, path);
+      const lengthBytes = Buffer.alloc(8);
+      if (readSync(file, lengthBytes, 0, 8, 0) < 8) throw damaged(`it has ${size} bytes, expected at least 8`);
+      const headerBytes = Number(lengthBytes.readBigUInt64LE());
+      if (headerBytes > size - 8) throw damaged(`its header claims ${headerBytes} bytes, the file has ${size}`);
+      if (headerBytes > maxHeaderBytes) {
+        const [found, most] = [headerBytes, maxHeaderBytes].map(inMegabytes);
+        throw new VlRewardError(
+          "checkpoint_unsupported",
+          `${path} has a header of ${found}; at most ${most} are read.`,
+        );
+      }
+      const header = Buffer.alloc(headerBytes);
+      readSync(file, header, 0, headerBytes, 8);
+      return locate(parseHeader(header, damaged), 8 + headerBytes, size, path, damaged);
+    });
   } catch (cause) {
-    if (!isSystemError(cause)) throw cause;
+    if (!isSystemError(cause) && !(cause instanceof UnsuitableFile)) throw cause;
     throw new VlRewardError("checkpoint_damaged", `${path} cannot be read: ${cause.message}.`, { cause });
-  } finally {
-    if (file !== undefined) closeSync(file);
   }
 }
 

@@ -15,6 +15,10 @@ export const modelFlag = new Option(
   "--model <model>",
   "folder, hub id (org/name or org/name@revision), or tiny, the embedded model",
 ).default(embedded);
+export const baseFlag = new Option(
+  "--base <model>",
+  "of an adapter: the model that it belongs to (default: the one that it names)",
+);
 export const revisionFlag = new Option("--revision <revision>", "branch, tag or commit of a hub model");
 export const dtypeFlag = new Option("--dtype <type>", "precision to compute in; auto takes what is faster here")
   .choices(["auto", "float32", "bfloat16"] as const)
@@ -37,6 +41,7 @@ export const statsFlag = new Option("--stats <file>", "write counts, times and m
 /** What the flags give, with those of flags.ts for media. */
 export interface EngineFlags {
   readonly model: string;
+  readonly base?: string | undefined;
   readonly revision?: string | undefined;
   readonly dtype: "auto" | "float32" | "bfloat16";
   readonly device: string;
@@ -49,19 +54,21 @@ export interface EngineFlags {
 }
 
 /** A model by its name, and how its engine is to be opened. */
-export interface EngineChoice extends Omit<EngineOptions, "folder"> {
+export interface EngineChoice extends Omit<EngineOptions, "folder" | "base"> {
   readonly model: string;
+  readonly base: string | undefined;
   readonly revision: string | undefined;
 }
 
 /** @throws VlRewardError `usage` for limits that contradict each other, or an amount of memory that is none */
 export function engineChoice(flags: EngineFlags): EngineChoice {
-  const { model, revision, dtype, device, minPixels, maxPixels, featureCache } = flags;
+  const { model, base, revision, dtype, device, minPixels, maxPixels, featureCache } = flags;
   if (minPixels !== undefined && maxPixels !== undefined && minPixels > maxPixels) {
     throw new VlRewardError("usage", `--min-pixels ${minPixels} is larger than --max-pixels ${maxPixels}.`);
   }
   return {
     model,
+    base,
     revision,
     dtype,
     device,

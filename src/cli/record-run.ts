@@ -4,7 +4,7 @@
  */
 import type { EngineStats } from "../engine/threads/device-stats.ts";
 import type { Line } from "../files/json-lines.ts";
-import { locateModel } from "../hub/locate.ts";
+import { type LocateOptions, locateBase, locateModel } from "../hub/locate.ts";
 import { RewardEngine } from "../reward/engine.ts";
 import type { Emit } from "../reward/lines-in-order.ts";
 import { unlessAborted } from "../tasks/in-order.ts";
@@ -56,18 +56,24 @@ export async function runRecords<Result extends object>(
   signal: AbortSignal,
 ): Promise<RunStats> {
   const start = performance.now();
-  const { inputs, model, revision, ...options } = task;
-  const folder = await locateModel(model, {
+  const { inputs, model, base: named, revision, ...options } = task;
+  const locating: Omit<LocateOptions, "revision"> = {
     embedded: embeddedModel,
-    revision,
     signal,
     onProgress: (step) => {
       if (step.kind === "notice") progress.say(step.message);
       else progress.download(step.done, step.total);
     },
-  });
-  const [opened, work] = await Promise.all([unlessAborted(RewardEngine.open({ ...options, folder }), signal), load()]);
+  };
+  const folder = await locateModel(model, { ...locating, revision });
+  const base = await locateBase(folder, named, locating);
+  const place = { folder, ...(base !== undefined && { base }) };
+  const [opened, work] = await Promise.all([
+    unlessAborted(RewardEngine.open({ ...options, ...place }), signal),
+    load(),
+  ]);
   await using engine = opened;
+  for (const note of engine.info.notes) progress.say(note);
   if (engine.info.untrained) progress.say(sayUntrained);
   const loaded = (performance.now() - start) / 1000;
   progress.begin();

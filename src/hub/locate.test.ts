@@ -108,7 +108,7 @@ it("names a folder without config.json, and a file", async () => {
   await mkdir(empty);
   await expect(locateModel(empty, { embedded })).rejects.toMatchObject({
     code: "model_not_found",
-    message: `The folder ${empty} has no config.json; expected the folder of a model in the Hugging Face format.`,
+    message: `The folder ${empty} has no config.json; expected the folder of a model in the Hugging Face format. It is empty.`,
   });
   const file = join(embedded, "config.json");
   await expect(locateModel(file, { embedded })).rejects.toMatchObject({

@@ -4,8 +4,11 @@
  * hub.
  */
 import { readdir, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import { whatLiesIn } from "../files/folder-contents.ts";
+import { readJson } from "../files/json.ts";
 import { exists } from "./cache.ts";
 import type { DownloadOptions } from "./download.ts";
 import { hubSettings } from "./settings.ts";
@@ -18,7 +21,7 @@ export interface LocateOptions extends DownloadOptions {
 }
 
 /**
- * Returns the folder with the model's config.json, downloading the model when it is one of the hub. The environment says
+ * Returns the folder with the model's config.json, or an adapter's adapter_config.json, downloading the model when it is one of the hub. The environment says
  * where the cache and the hub are (settings.ts).
  * @throws VlRewardError `model_not_found`, `usage` for a contradicting revision, and what `downloadModel` throws
  */
@@ -59,16 +62,66 @@ export async function locateModel(model: string, options: LocateOptions): Promis
 }
 
 async function modelFolder(folder: string, revision: string | undefined): Promise<string> {
-  if (!(await exists(join(folder, "config.json")))) {
+  if (!(await exists(join(folder, "config.json"))) && !(await exists(join(folder, adapterConfig)))) {
     throw new VlRewardError(
       "model_not_found",
-      `The folder ${folder} has no config.json; expected the folder of a model in the Hugging Face format.`,
+      `The folder ${folder} has no config.json; expected the folder of a model in the Hugging Face format. ` +
+        whatLiesIn(folder),
     );
   }
   if (revision !== undefined) {
     throw new VlRewardError("usage", `${folder} is a folder and has no revisions; leave out "${revision}".`);
   }
   return folder;
+}
+
+const adapterConfig = "adapter_config.json";
+const weightNames = ["model.safetensors", "model.safetensors.index.json"];
+const belonging = z.looseObject({ base_model_name_or_path: z.string().min(1).nullish() });
+
+/**
+ * Returns the folder of the model that an adapter belongs to: the one that is given, or that the adapter names, by a folder (from
+ * here or from the adapter's own) or a hub id. Undefined where `folder` is no adapter.
+ * @param given a folder, hub id or `tiny`
+ * @throws VlRewardError `usage` for a base of what is no adapter, and what `locateModel` throws
+ */
+export async function locateBase(
+  folder: string,
+  given: string | undefined,
+  options: Omit<LocateOptions, "revision">,
+): Promise<string | undefined> {
+  if (!(await isAdapter(folder))) {
+    if (given === undefined) return undefined;
+    throw new VlRewardError("usage", `${folder} is no adapter, so that it has no base; leave out --base ${given}.`);
+  }
+  const file = join(folder, adapterConfig);
+  const named = given ?? belonging.safeParse(readJson(file)).data?.base_model_name_or_path;
+  if (!named) {
+    throw new VlRewardError(
+      "config_invalid",
+      `${file} names no base_model_name_or_path: name the model that the adapter was trained on with --base.`,
+    );
+  }
+  const beside = resolve(folder, named);
+  const base = given === undefined && (await exists(join(beside, "config.json"))) ? beside : named;
+  const found = await locateModel(base, options).catch((error: unknown) => {
+    if (!(error instanceof VlRewardError) || given !== undefined) throw error;
+    const hint = `${folder} is an adapter of ${named.slice(0, 200)}. ${error.message} Name its folder or hub id with --base.`;
+    throw new VlRewardError(error.code, hint, { cause: error });
+  });
+  if (!(await isAdapter(found))) return found;
+  throw new VlRewardError(
+    "checkpoint_unsupported",
+    `${found}, the base of ${folder}, is an adapter itself: merge it first.`,
+  );
+}
+
+/** Whether a folder is of an adapter, with no weights of a whole model. */
+export async function isAdapter(folder: string): Promise<boolean> {
+  const [adapter, ...weights] = await Promise.all(
+    [adapterConfig, ...weightNames].map((name) => exists(join(folder, name))),
+  );
+  return adapter === true && !weights.includes(true);
 }
 
 // The hub's own rules: letters, digits, "-", "_", "."; no "--" or "..", no ".git"; neither part starts or ends in "-" or ".".

@@ -3,8 +3,8 @@
  * 0, norms 1) with three scales that matter for models of a few million parameters.
  */
 
-import { existsSync } from "node:fs";
 import path from "node:path";
+import { weightFileIn } from "../checkpoint/checkpoint.ts";
 import { VlRewardError } from "../errors.ts";
 import { readJson } from "../files/json.ts";
 import type { Parameter, Placement } from "../nn/index.ts";
@@ -66,17 +66,12 @@ function deviationOf(
   return std * (scale === "pixels" ? patchEmbedScale : visionOutputScale);
 }
 
-const weightFiles = ["model.safetensors", "model.safetensors.index.json", "value_head.safetensors"];
-
-/** Whether a model's folder holds any weights. */
-export const hasWeights = (folder: string): boolean => weightFiles.some((name) => existsSync(path.join(folder, name)));
-
 /**
  * Throws `config_invalid` where weights lie in the folder, which would be passed over in silence, and where the language
  * model's own head is not the embedding: it is no part of a reward model, and nothing would draw or train it.
  */
 export function assertBare(folder: string): void {
-  const found = weightFiles.find((name) => existsSync(path.join(folder, name)));
+  const found = weightFileIn(folder);
   if (found !== undefined) {
     throw new VlRewardError(
       "config_invalid",

@@ -12,6 +12,7 @@ import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import {
   type AnswerFrame,
   answerFrame,
+  type Encoder,
   type MediaPlace,
   type Placeholders,
   type Stretch,
@@ -95,13 +96,12 @@ export type VisualTokens = ReadonlyMap<VisualPart, number | undefined>;
 /** Of a family: its sizes and what reads pictures; no reader where it reads text alone. */
 export interface ProcessorFamily {
   readonly maxPositions: number;
+  /** Rows of the embedding. */
+  readonly vocabulary: number;
   readonly visuals?: VisualReader;
   /** What people call it. */
   readonly name: string;
 }
-
-/** What tokenizing needs of a tokenizer, with stretches encoded once. */
-type Encoder = Parameters<typeof tokenizeConversation>[1];
 
 export class Processor {
   readonly #tokenizer: Tokenizer;
@@ -109,6 +109,8 @@ export class Processor {
   readonly #frame: AnswerFrame;
   readonly answerTokens: AnswerTokens;
   readonly #family: ProcessorFamily;
+  /** Added tokens that texts may hold and the embedding has no row for. */
+  readonly #strangers: ReadonlyMap<number, string>;
 
   private constructor(tokenizer: Tokenizer, template: ChatTemplate, family: ProcessorFamily) {
     this.#tokenizer = tokenizer;
@@ -116,12 +118,14 @@ export class Processor {
     this.#frame = answerFrame(tokenizer, template);
     this.answerTokens = { header: tokenizer.encodeText(this.#frame.header).length, end: this.#frame.end };
     this.#family = family;
+    this.#strangers = tokenizer.beyond(family.vocabulary);
   }
 
   /** Reads tokenizer and chat template of a checkpoint folder. Rejects with `config_invalid`. */
   static async load(folder: string, family: ProcessorFamily): Promise<Processor> {
     const textOnly = family.visuals === undefined;
     const [tokenizer, template] = await Promise.all([Tokenizer.load(folder), ChatTemplate.load(folder, { textOnly })]);
+    assertEmbedded(tokenizer, family.vocabulary, folder);
     return new Processor(tokenizer, template, family);
   }
 
@@ -210,16 +214,28 @@ export class Processor {
   /** Encodes a stretch that several conversations have once. */
   #remembering(): Encoder {
     const encoded = new Map<string, number[]>();
-    const { controlTokens, startToken } = this.#tokenizer;
+    const { controlTokens, controlRules, startToken } = this.#tokenizer;
     return {
       controlTokens,
+      controlRules,
       startToken,
       encodeText: (text) => {
         const ids = encoded.get(text) ?? this.#tokenizer.encodeText(text);
         encoded.set(text, ids);
+        if (this.#strangers.size > 0) this.#assertKnown(ids);
         return ids;
       },
     };
+  }
+
+  #assertKnown(ids: readonly number[]): void {
+    const stranger = ids.find((id) => this.#strangers.has(id));
+    if (stranger === undefined) return;
+    throw new VlRewardError(
+      "token_unknown",
+      `a text holds ${JSON.stringify(this.#strangers.get(stranger))}, which the tokenizer makes token ${stranger}; the model's ` +
+        `embedding has ${this.#family.vocabulary} rows. Leave it out, or take the tokenizer that the model was trained with`,
+    );
   }
 
   #readerOf(part: VisualPart): VisualReader {
@@ -387,3 +403,19 @@ function mediaParts(messages: readonly Message[]): VisualPart[] {
 }
 
 const sourcesOf = (part: VisualPart): readonly string[] => (part.type === "image" ? [part.image] : [part.video].flat());
+
+/**
+ * Added tokens that only a text of its own would hold may lack a row: such a text is refused (`token_unknown`). Tokens that any
+ * text becomes, or that the template writes, may not.
+ */
+function assertEmbedded(tokenizer: Tokenizer, rows: number, folder: string): void {
+  const needed = [...tokenizer.beyond(rows)].filter(([, token]) => !tokenizer.isPlainAdded(token));
+  const [first] = needed;
+  if (!first) return;
+  const [id, token] = first;
+  throw new VlRewardError(
+    "checkpoint_mismatch",
+    `${folder}: tokenizer.json has ${needed.length} tokens beyond the ${rows} rows of the model's embedding, such as ` +
+      `${JSON.stringify(token)} (${id}). The tokenizer is of another model, or the embedding was not enlarged with it.`,
+  );
+}

@@ -3,12 +3,21 @@
  * arXiv 2505.07263, section 3).
  */
 
-import { fillSlots, listTensors, type StoredTensor } from "../checkpoint/checkpoint.ts";
+import { fillSlots, type StoredTensor } from "../checkpoint/checkpoint.ts";
 import { fingerprintTensors } from "../checkpoint/fingerprint.ts";
 import { VlRewardError } from "../errors.ts";
 import { Module, type Parameter, type Placement } from "../nn/index.ts";
-import { bytesPerElement, type Device, type Dtype, type Generator as RandomGenerator } from "../torch/index.ts";
+import {
+  bytesPerElement,
+  type Device,
+  type Dtype,
+  type Generator as RandomGenerator,
+  scope,
+  toDtype,
+} from "../torch/index.ts";
+import { merged, type Update } from "./adapter.ts";
 import type { Backbone } from "./backbone.ts";
+import { assertHead, type CheckpointTensors, checkpointTensors, lastOfHead } from "./checkpoint-tensors.ts";
 import { familyOf } from "./families.ts";
 import type { Family } from "./family.ts";
 import { type LanguageHead, languageHeadOf } from "./heads/language.ts";
@@ -30,13 +39,17 @@ export class RewardModel extends Module {
   readonly headIsNew: boolean;
   readonly #folder: string;
   readonly #place: Placement;
+  /** What a person should know of how the checkpoint was read. */
+  readonly notes: readonly string[];
   readonly #tensors: ReadonlyMap<string, StoredTensor>;
+  readonly #updates: ReadonlyMap<string, Update>;
+  readonly #storedLanguageHead: StoredTensor | undefined;
   #languageHead: LanguageHead | undefined;
 
   private constructor(
     folder: string,
     family: Family,
-    tensors: ReadonlyMap<string, StoredTensor>,
+    { tensors, updates, languageHead, notes }: CheckpointTensors,
     place: Placement,
     newWidth: number | undefined,
   ) {
@@ -45,6 +58,9 @@ export class RewardModel extends Module {
     this.family = family;
     this.#place = place;
     this.#tensors = tensors;
+    this.#updates = updates;
+    this.#storedLanguageHead = languageHead;
+    this.notes = notes;
     this.backbone = family.createBackbone();
     this.headIsNew = lastOfHead(tensors) === undefined;
     this.head = rewardHead({
@@ -60,15 +76,20 @@ export class RewardModel extends Module {
    *
    * @param newHead a checkpoint without a head gets one that is drawn from it, instead of being refused; where it asks for a
    *   width, the checkpoint must have none
+   * @param base the folder of the model that `folder` is an adapter of: the two are merged
    */
-  static load(folder: string, place: Placement, newHead?: NewHead): RewardModel {
-    const family = familyOf(folder);
-    const tensors = rewardTensors(folder, family);
-    assertHeadFits(tensors, folder, newHead);
-    const model = new RewardModel(folder, family, tensors, place, newHead?.width);
+  static load(folder: string, place: Placement, newHead?: NewHead, base?: string): RewardModel {
+    const family = familyOf(folder, base);
+    const checkpoint = checkpointTensors(folder, base, family);
+    assertHeadFits(checkpoint, folder, family, newHead);
+    const model = new RewardModel(base ?? folder, family, checkpoint, place, newHead?.width);
     try {
       const slots = new Map((model.headIsNew ? model.backbone : model).namedParameters());
-      fillSlots(slots, tensors, (slot, tensor) => slot.assign(tensor, place));
+      fillSlots(slots, checkpoint.tensors, (slot, tensor) => slot.assign(tensor, place));
+      for (const [name, update] of checkpoint.updates) {
+        const parameter = slots.get(name);
+        if (parameter) scope(() => parameter.assign(merged(toDtype(parameter.stored, place.dtype), update), place));
+      }
       if (model.headIsNew && newHead) model.head.initialise(newHead.generator, place);
     } catch (error) {
       model.dispose();
@@ -86,7 +107,7 @@ export class RewardModel extends Module {
   static create(folder: string, place: Placement, init: InitialWeights, width?: number): RewardModel {
     assertBare(folder);
     const family = familyOf(folder);
-    const model = new RewardModel(folder, family, new Map(), place, width);
+    const model = new RewardModel(folder, family, nothing, place, width);
     try {
       drawWeights(model.namedParameters(), init, place, model.backbone.parts);
     } catch (error) {
@@ -106,10 +127,13 @@ export class RewardModel extends Module {
     return this.#place.dtype;
   }
 
-  /** What the weights take as they are stored. */
+  /** What the weights take: as they are stored, and where an adapter changed them in what is computed in. */
   get bytes(): number {
-    return [...this.#tensors.values()].reduce(
-      (sum, { shape, dtype }) => sum + shape.reduce((product, length) => product * length, bytesPerElement(dtype)),
+    const width = bytesPerElement(this.#place.dtype);
+    return [...this.#tensors].reduce(
+      (sum, [name, { shape, dtype }]) =>
+        sum +
+        shape.reduce((product, length) => product * length, this.#updates.has(name) ? width : bytesPerElement(dtype)),
       0,
     );
   }
@@ -121,13 +145,25 @@ export class RewardModel extends Module {
 
   /** Tells these weights from others: a hash over the tensors as they are stored. */
   get fingerprint(): string {
-    return fingerprintTensors(this.#tensors, () => true);
+    return fingerprintTensors(this.#identity(), () => true);
   }
 
   /** Tells a vision tower's weights, its merger's included, from others: a hash over the tensors as they are stored. */
   get visionFingerprint(): string {
     const { parts } = this.backbone;
-    return fingerprintTensors(this.#tensors, (name) => !name.startsWith("head.") && parts.partOf(name) !== "decoder");
+    return fingerprintTensors(
+      this.#identity(),
+      (name) => !name.startsWith("head.") && parts.partOf(name) !== "decoder",
+    );
+  }
+
+  /** All that the weights come of, by names that begin with the parameters'. */
+  #identity(): ReadonlyMap<string, StoredTensor> {
+    const halves = [...this.#updates].flatMap(([name, { a, b, scaling }]): [string, StoredTensor][] => [
+      [`${name} + ${scaling} B A: A`, a],
+      [`${name} + ${scaling} B A: B`, b],
+    ]);
+    return new Map([...this.#tensors, ...halves]);
   }
 
   /** As a checkpoint names them: the backbone's without a prefix, the head's under "head.". */
@@ -138,7 +174,12 @@ export class RewardModel extends Module {
 
   /** The language model's own head, loaded when it is first asked for. Throws `checkpoint_unsupported` where there is none. */
   readonly languageHead = (): LanguageHead => {
-    this.#languageHead ??= languageHeadOf(this.backbone.embedding.weight, this.#folder, this.#place);
+    this.#languageHead ??= languageHeadOf(
+      this.backbone.embedding.weight,
+      this.#storedLanguageHead,
+      this.#folder,
+      this.#place,
+    );
     return this.#languageHead;
   };
 
@@ -149,69 +190,21 @@ export class RewardModel extends Module {
   }
 }
 
-const headNames = new Map([
-  ["v_head.summary.weight", "head.weight"], // TRL, LLaMA-Factory: value_head.safetensors
-  ["v_head.summary.bias", "head.bias"],
-  ["v_head.summary.0.weight", "head.0.weight"], // this program's, of two layers
-  ["v_head.summary.0.bias", "head.0.bias"],
-  ["v_head.summary.2.weight", "head.2.weight"],
-  ["v_head.summary.2.bias", "head.2.bias"],
-  ["score.weight", "head.weight"], // Hugging Face's ForSequenceClassification
-]);
+const nothing: CheckpointTensors = {
+  tensors: new Map(),
+  updates: new Map(),
+  languageHead: undefined,
+  strange: new Map(),
+  notes: [],
+};
 
-/** -> the tensors of a checkpoint folder by the names of a RewardModel's parameters. Throws as `RewardModel.load` does. */
-export const rewardTensors = (folder: string, family = familyOf(folder)): Map<string, StoredTensor> =>
-  renamed(listTensors(folder), family);
-
-/** The language model's own head is no part of a reward. */
-const ignored = new Set(["lm_head.weight"]);
-
-function renamed(stored: ReadonlyMap<string, StoredTensor>, { parameterName }: Family): Map<string, StoredTensor> {
-  const tensors = new Map<string, StoredTensor>();
-  const storedNames = new Map<string, string>();
-  for (const [storedName, tensor] of stored) {
-    if (ignored.has(storedName)) continue;
-    const name = headNames.get(storedName) ?? parameterName(storedName);
-    const other = storedNames.get(name);
-    if (other !== undefined) {
-      throw new VlRewardError(
-        "checkpoint_unsupported",
-        `The checkpoint has the same tensor twice, as ${other} (${stored.get(other)?.file}) and as ${storedName} ` +
-          `(${tensor.file}). Remove the one that is not meant.`,
-      );
-    }
-    storedNames.set(name, storedName);
-    tensors.set(name, tensor);
-  }
-  return tensors;
-}
-
-/** -> the matrix that gives the reward */
-const lastOfHead = (tensors: ReadonlyMap<string, StoredTensor>): StoredTensor | undefined =>
-  tensors.get("head.weight") ?? tensors.get("head.2.weight");
-
-function assertHeadFits(tensors: ReadonlyMap<string, StoredTensor>, folder: string, newHead?: NewHead): void {
-  const head = lastOfHead(tensors);
-  if (!head) {
-    if (newHead && ![...tensors.keys()].some((name) => name.startsWith("head."))) return;
-    throw new VlRewardError(
-      "checkpoint_unsupported",
-      `${folder} has no reward head: neither v_head.summary.weight (value_head.safetensors) nor score.weight. ` +
-        "It is a language model, not a reward model; train a head on it first.",
-    );
-  }
-  if (newHead?.width !== undefined) {
-    throw new VlRewardError(
-      "config_invalid",
-      `head: ${folder} has a reward head, with which training goes on; expected a model without one for a new head with a ` +
-        "hidden layer. Leave out head, or take such a model.",
-    );
-  }
-  const [labels] = head.shape;
-  if (head.shape.length === 2 && labels !== 1) {
-    throw new VlRewardError(
-      "checkpoint_unsupported",
-      `${folder} has a head with ${labels} labels; a reward model has one.`,
-    );
-  }
+function assertHeadFits(checkpoint: CheckpointTensors, folder: string, family: Family, newHead?: NewHead): void {
+  if (newHead && ![...checkpoint.tensors.keys()].some((name) => name.startsWith("head."))) return;
+  assertHead(checkpoint, folder, family);
+  if (newHead?.width === undefined) return;
+  throw new VlRewardError(
+    "config_invalid",
+    `head: ${folder} has a reward head, with which training goes on; expected a model without one for a new head with a ` +
+      "hidden layer. Leave out head, or take such a model.",
+  );
 }

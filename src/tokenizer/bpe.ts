@@ -6,7 +6,7 @@
  */
 
 /** Ids stay below this, so that a pair of them and a rank with a position are exact in a double. */
-const idLimit = 2 ** 21;
+export const idLimit = 2 ** 21;
 const positionLimit = 2 ** 31;
 
 export interface Merge {

@@ -11,10 +11,11 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Role } from "../conversation.ts";
 import { VlRewardError } from "../errors.ts";
+import { anyOf } from "./added-tokens.ts";
+import type { TemplateInput } from "./bounded-interpreter.ts";
 import { parseJsonFile, readIfThere } from "./config-file.ts";
 import { hidingFor } from "./hiding.ts";
-import { compileTemplate } from "./jinja.ts";
-import { anyOf } from "./tokenizer.ts";
+import { compileTemplate, type Render } from "./jinja.ts";
 
 /** A turn, as far as a template sees it; pictures and videos are only places. */
 export interface TemplateMessage {
@@ -48,13 +49,20 @@ const tokenizerConfig = z.object({
   unk_token: specialToken,
 });
 
+/** Published ones have a few thousand characters. */
+const maxTemplate = 256_000;
+
 export class ChatTemplate {
-  readonly #render: (variables: Readonly<Record<string, unknown>>) => string;
+  readonly #render: Render;
   readonly #variables: Readonly<Record<string, string>>;
   readonly #textOnly: boolean;
 
   /** @param variables what the template may name besides the messages, e.g. `eos_token` */
   constructor(source: string, variables: Readonly<Record<string, string>> = {}, options: TemplateOptions = {}) {
+    if (source.length > maxTemplate) {
+      const message = `the chat template has ${source.length} characters, expected at most ${maxTemplate}`;
+      throw new VlRewardError("config_invalid", message);
+    }
     try {
       this.#render = compileTemplate(source);
     } catch (error) {
@@ -73,7 +81,7 @@ export class ChatTemplate {
    * @throws config_invalid if there is none or it cannot be read
    */
   static async load(folder: string, options: TemplateOptions = {}): Promise<ChatTemplate> {
-    const configText = await readIfThere(folder, "tokenizer_config.json");
+    const configText = readIfThere(folder, "tokenizer_config.json");
     const configPath = join(folder, "tokenizer_config.json");
     const config = configText === undefined ? {} : parseJsonFile(configPath, configText, tokenizerConfig);
     const { chat_template: inConfig, ...specialTokens } = config;
@@ -82,8 +90,8 @@ export class ChatTemplate {
       if (token) variables[name] = typeof token === "string" ? token : token.content;
     }
     const source =
-      (await readIfThere(folder, "chat_template.jinja")) ??
-      (await readTemplateJson(folder)) ??
+      readIfThere(folder, "chat_template.jinja") ??
+      readTemplateJson(folder) ??
       (inConfig === undefined ? undefined : defaultOf(inConfig, configPath));
     if (source === undefined) {
       const message =
@@ -159,7 +167,7 @@ export class ChatTemplate {
     // transformers gives a template tools and documents too: none.
     const variables = { tools: null, documents: null, ...this.#variables };
     try {
-      return this.#render({ ...variables, messages: changed, add_generation_prompt: false });
+      return this.#render({ ...variables, messages: changed, add_generation_prompt: false }, sizeOf(messages));
     } catch (error) {
       if (error instanceof VlRewardError) throw error;
       throw new VlRewardError("config_invalid", `the chat template refuses the conversation: ${reason(error)}`, {
@@ -169,14 +177,19 @@ export class ChatTemplate {
   }
 }
 
+const sizeOf = (messages: readonly TemplateMessage[]): TemplateInput => ({
+  turns: messages.reduce((sum, { content }) => sum + 1 + (typeof content === "string" ? 0 : content.length), 0),
+  characters: textsOf(messages).reduce((sum, text) => sum + text.length, 0),
+});
+
 function textsOf(messages: readonly TemplateMessage[]): string[] {
   return messages.flatMap(({ content }) =>
     typeof content === "string" ? [content] : content.flatMap((part) => (part.type === "text" ? [part.text] : [])),
   );
 }
-async function readTemplateJson(folder: string): Promise<string | undefined> {
+function readTemplateJson(folder: string): string | undefined {
   const path = join(folder, "chat_template.json");
-  const text = await readIfThere(folder, "chat_template.json");
+  const text = readIfThere(folder, "chat_template.json");
   return text === undefined ? undefined : defaultOf(parseJsonFile(path, text, templateFile).chat_template, path);
 }
 

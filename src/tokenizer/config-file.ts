@@ -1,15 +1,18 @@
 /** @file Reads the JSON and text files that stand beside a checkpoint's weights. */
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { VlRewardError } from "../errors.ts";
+import { readRegularFile } from "../files/regular-file.ts";
 import { hasCode } from "../files/system-error.ts";
 
+/** A vocabulary of 250,000 tokens and its merges take 20 MB. */
+const maxBytes = 32e6;
+
 /** @returns the file's text, or undefined if there is no such file */
-export async function readIfThere(folder: string, name: string): Promise<string | undefined> {
+export function readIfThere(folder: string, name: string, atMost = maxBytes): string | undefined {
   try {
-    return await readFile(join(folder, name), "utf8");
+    return readRegularFile(join(folder, name), atMost).toString("utf8");
   } catch (error) {
     if (hasCode(error, "ENOENT")) return undefined;
     const reason = error instanceof Error ? error.message : String(error);

@@ -5,7 +5,8 @@
  */
 
 import { VlRewardError } from "../errors.ts";
-import type { ChatTemplate, TemplateMessage } from "./chat-template.ts";
+import { touchesWord } from "./added-tokens.ts";
+import type { ChatTemplate, Segment, TemplateMessage } from "./chat-template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface MediaPlace {
@@ -32,6 +33,10 @@ export interface TokenizedConversation {
 /** The control tokens that stand for pictures and videos in a family's template. */
 export type Placeholders = ReadonlyMap<string, MediaPlace["kind"]>;
 
+/** What tokenizing a conversation needs of a tokenizer. */
+export type Encoder = Pick<Tokenizer, "controlTokens" | "encodeText"> &
+  Partial<Pick<Tokenizer, "startToken" | "controlRules">>;
+
 /**
  * @param placeholders none for a model that reads text alone
  * @throws config_invalid if the template gives pictures and videos other places than the messages, or the tokenizer
@@ -39,14 +44,14 @@ export type Placeholders = ReadonlyMap<string, MediaPlace["kind"]>;
  */
 export function tokenizeConversation(
   messages: readonly TemplateMessage[],
-  tokenizer: Pick<Tokenizer, "controlTokens" | "encodeText"> & Partial<Pick<Tokenizer, "startToken">>,
+  tokenizer: Encoder,
   template: ChatTemplate,
   placeholders: Placeholders = new Map(),
 ): TokenizedConversation {
   const ids: number[] = [];
   const stretches: Stretch[] = [];
   const media: MediaPlace[] = [];
-  const segments = template.render(messages, tokenizer.controlTokens.keys());
+  const segments = settled(template.render(messages, tokenizer.controlTokens.keys()), tokenizer.controlRules);
   const opening = segments[0]?.isControlToken ? segments[0].text : undefined;
   if (tokenizer.startToken !== undefined && opening !== tokenizer.startToken) {
     const message =
@@ -78,6 +83,30 @@ export function tokenizeConversation(
   return { ids, stretches, media };
 }
 
+/**
+ * What a template wrote, as control tokens with flags make it: one that is a `single_word` is text where a word touches it, and
+ * `lstrip` and `rstrip` take the white space beside one with it, whoever wrote that.
+ */
+function settled(segments: readonly Segment[], rules: Encoder["controlRules"]): readonly Segment[] {
+  if (rules === undefined || rules.size === 0) return segments;
+  const joined: Segment[] = [];
+  for (const [index, segment] of segments.entries()) {
+    const [before = "", after = ""] = [segments[index - 1]?.text, segments[index + 1]?.text];
+    const isWord = segment.isControlToken && rules.get(segment.text)?.single_word;
+    const isControlToken = segment.isControlToken && !(isWord && touchesWord(before, after));
+    const last = joined.at(-1);
+    if (isControlToken || !last || last.isControlToken) joined.push({ isControlToken, text: segment.text });
+    else joined[joined.length - 1] = { isControlToken, text: last.text + segment.text };
+  }
+  const ruleAt = (index: number) => (joined[index]?.isControlToken ? rules.get(joined[index].text) : undefined);
+  return joined.flatMap(({ isControlToken, text }, index): Segment[] => {
+    if (isControlToken) return [{ isControlToken, text }];
+    const head = ruleAt(index - 1)?.rstrip ? text.replace(/^\p{White_Space}+/u, "") : text;
+    const left = ruleAt(index + 1)?.lstrip ? head.replace(/\p{White_Space}+$/u, "") : head;
+    return left === "" ? [] : [{ isControlToken, text: left }];
+  });
+}
+
 /** What a chat template writes around the answer, the last turn. */
 export interface AnswerFrame {
   /** The id of the last control token before the answer: it opens the answer's turn, and nothing before it depends on answers. */
@@ -89,7 +118,10 @@ export interface AnswerFrame {
 }
 
 /** @throws config_invalid where the template puts no control token before an answer, or none behind it */
-export function answerFrame({ controlTokens }: Pick<Tokenizer, "controlTokens">, template: ChatTemplate): AnswerFrame {
+export function answerFrame(
+  { controlTokens, controlRules }: Pick<Encoder, "controlTokens" | "controlRules">,
+  template: ChatTemplate,
+): AnswerFrame {
   const answer = "answer";
   // Texts without ids: what is left are the control tokens, and each text's place among them.
   const { ids, stretches } = tokenizeConversation(
@@ -97,7 +129,7 @@ export function answerFrame({ controlTokens }: Pick<Tokenizer, "controlTokens">,
       { role: "user", content: "question" },
       { role: "assistant", content: answer },
     ],
-    { controlTokens, encodeText: () => [] },
+    { controlTokens, encodeText: () => [], ...(controlRules && { controlRules }) },
     template,
   );
   const own = stretches.findLast(({ text }) => text.includes(answer));

@@ -6,6 +6,7 @@
 
 import { Template } from "@huggingface/jinja";
 import { VlRewardError } from "../errors.ts";
+import { runBounded, type TemplateInput } from "./bounded-interpreter.ts";
 
 /** No name that a template can spell. */
 const prefix = "python ";
@@ -31,12 +32,15 @@ const functions: Readonly<Record<string, (...args: unknown[]) => unknown>> = {
 /** Python's: Unicode's and the four separators of ASCII. */
 const whiteSpace = new RegExp(`[\\p{White_Space}${"\u001c-\u001f"}]`, "u");
 
-/** @returns renders the template with the given variables */
-export function compileTemplate(source: string): (variables: Readonly<Record<string, unknown>>) => string {
+/** Renders a template with the given variables; how large they are decides how much work it may be. */
+export type Render = (variables: Readonly<Record<string, unknown>>, input?: TemplateInput) => string;
+
+export function compileTemplate(source: string): Render {
   const template = new Template(source);
   redirect(template.parsed);
   const inContext = Object.fromEntries(Object.entries(functions).map(([name, one]) => [prefix + name, one]));
-  return (variables) => template.render({ ...inContext, ...variables });
+  return (variables, input = { turns: 0, characters: 0 }) =>
+    runBounded(template.parsed, { strftime_now: functions.strftime_now, ...inContext, ...variables }, input);
 }
 
 interface Node {

@@ -5,14 +5,15 @@
  */
 
 import { z } from "zod";
+import { idLimit } from "./bpe.ts";
 
 const addedToken = z.object({
   id: z.int().nonnegative(),
   content: z.string().min(1),
-  single_word: z.literal(false),
-  lstrip: z.literal(false),
-  rstrip: z.literal(false),
-  normalized: z.literal(false),
+  single_word: z.boolean(),
+  lstrip: z.boolean(),
+  rstrip: z.boolean(),
+  normalized: z.boolean(),
   special: z.boolean(),
 });
 
@@ -43,13 +44,13 @@ const bpe = z.object({
   /** A whole piece that is in the vocabulary is taken as it is, whatever the merges would make of it. */
   ignore_merges: z.boolean().optional(),
   // 150,000 entries each: checked by a plain loop, zod's own takes a quarter of a second.
-  vocab: z.custom<Record<string, number>>(isVocabulary, "expected an object of ids"),
+  vocab: z.custom<Record<string, number>>(isVocabulary, `expected an object of ids below ${idLimit}`),
   merges: z.custom<readonly (string | [string, string])[]>(isMergeList, "expected a list of pairs of tokens"),
 });
 
 function isVocabulary(value: unknown): boolean {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return Object.values(value).every((id) => Number.isInteger(id) && id >= 0);
+  return Object.values(value).every((id) => Number.isInteger(id) && id >= 0 && id < idLimit);
 }
 
 /** Newer files hold pairs, older ones "left right". */
@@ -75,8 +76,9 @@ const opensTexts = z.object({
 
 export const tokenizerJson = z.object({
   version: z.string().optional(),
-  truncation: absent,
-  padding: absent,
+  // What the last call asked for before the file was saved; no conversation is cut or filled up by them.
+  truncation: z.unknown().optional(),
+  padding: z.unknown().optional(),
   added_tokens: z.array(addedToken),
   normalizer: z.object({ type: z.literal("NFC") }).nullable(),
   pre_tokenizer: z.object({ type: z.literal("Sequence"), pretokenizers: z.tuple([split, byteLevel]) }),

@@ -185,7 +185,6 @@ describe("a folder", () => {
     ["normalizer", { normalizer: { type: "NFKC" } }],
     ["pre_tokenizer", { pre_tokenizer: { type: "ByteLevel", add_prefix_space: true, use_regex: true } }],
     ["model.type", { model: { type: "Unigram" } }],
-    ["truncation", { truncation: { max_length: 8 } }],
     ["post_processor", { post_processor: { type: "BertProcessing", sep: ["</s>", 1], cls: ["<s>", 0] } }],
     [
       "post_processor",

@@ -8,10 +8,11 @@
 
 import { join } from "node:path";
 import { VlRewardError } from "../errors.ts";
+import { AddedTokenFinder, addedTokenIds, normaliserOf } from "./added-tokens.ts";
 import { BytePairEncoder, type Merge } from "./bpe.ts";
 import { byteCharacters } from "./byte-level.ts";
 import { parseJsonFile, readIfThere } from "./config-file.ts";
-import { originsOf, toNfc } from "./nfc.ts";
+import { originsOf } from "./nfc.ts";
 import { type Splitter, splitterOf } from "./split.ts";
 import { type AddedToken, startTokenOf, type TokenizerJson, tokenizerJson } from "./tokenizer-json.ts";
 
@@ -31,6 +32,8 @@ export interface PlacedToken {
 export class Tokenizer {
   /** What structures a conversation, and its id; never in the result of encodeText. */
   readonly controlTokens: ReadonlyMap<string, number>;
+  /** Those that take white space with them, or are none within a word. */
+  readonly controlRules: ReadonlyMap<string, AddedToken>;
   /** One more than the largest id: the rows that an embedding needs at least. */
   readonly vocabSize: number;
   /** The control token that tokenizer.json puts before every text. encodeText does not: the chat template has to. */
@@ -38,10 +41,12 @@ export class Tokenizer {
 
   readonly #vocab: ReadonlyMap<string, number>;
   readonly #addedTokens: ReadonlyMap<string, number>;
-  readonly #plainAddedTokens: RegExp | undefined;
+  /** Of added tokens that texts may hold: those that are looked for before and those after texts are normalised. */
+  readonly #inTexts: AddedTokenFinder;
+  readonly #inNormalised: AddedTokenFinder;
   readonly #split: Splitter;
   readonly #ignoreMerges: boolean;
-  readonly #normalize: boolean;
+  readonly #normalised: (text: string) => string;
   readonly #byteIds: readonly number[];
   readonly #bpe: BytePairEncoder;
   readonly #cache = new Map<string, readonly number[]>();
@@ -59,13 +64,22 @@ export class Tokenizer {
     };
     this.#byteIds = byteCharacters.map(idOf);
     this.#bpe = new BytePairEncoder(merges(json.model.merges, idOf));
-    this.#normalize = json.normalizer !== null;
+    this.#normalised = normaliserOf(json.normalizer);
     this.#split = splitterOf(json.pre_tokenizer.pretokenizers[0].pattern.Regex);
     this.#ignoreMerges = json.model.ignore_merges === true;
-    this.controlTokens = contentToId(json.added_tokens.filter((token) => token.special));
-    const plain = contentToId(json.added_tokens.filter((token) => !token.special));
-    this.#plainAddedTokens = plain.size === 0 ? undefined : anyOf(plain.keys());
-    this.#addedTokens = contentToId(json.added_tokens);
+    this.#addedTokens = addedTokenIds(json.added_tokens, this.#vocab);
+    const idsOf = (tokens: readonly AddedToken[]) =>
+      tokens.map(({ content }) => [content, idIn(this.#addedTokens, content)] as const);
+    this.controlTokens = new Map(idsOf(json.added_tokens.filter((token) => token.special)));
+    this.controlRules = new Map(
+      json.added_tokens
+        .filter(({ special, single_word, lstrip, rstrip }) => special && (single_word || lstrip || rstrip))
+        .map((token) => [token.content, token]),
+    );
+    const plain = json.added_tokens.filter((token) => !token.special && !this.controlTokens.has(token.content));
+    const [late, early] = [true, false].map((normalized) => plain.filter((token) => token.normalized === normalized));
+    this.#inTexts = new AddedTokenFinder(early ?? [], this.#addedTokens);
+    this.#inNormalised = new AddedTokenFinder(late ?? [], this.#addedTokens, this.#normalised);
     let largest = 0;
     for (const id of this.#vocab.values()) largest = Math.max(largest, id);
     for (const id of this.#addedTokens.values()) largest = Math.max(largest, id);
@@ -82,7 +96,7 @@ export class Tokenizer {
    * @throws config_invalid if the file is missing, damaged, or not byte-level BPE as Qwen's or Llama 3's
    */
   static async load(folder: string): Promise<Tokenizer> {
-    const text = await readIfThere(folder, fileName);
+    const text = readIfThere(folder, fileName);
     const path = join(folder, fileName);
     if (text === undefined) {
       throw new VlRewardError("config_invalid", `${path} is missing: copy ${fileName} from the checkpoint's source`);
@@ -101,8 +115,9 @@ export class Tokenizer {
    * @throws sequence_too_long for a single word of more than about two million characters
    */
   encodeText(text: string): number[] {
+    assertUnicode(text);
     const ids: number[] = [];
-    for (const { text: stretch, id } of this.#stretches(text)) {
+    for (const { text: stretch, id } of this.#inTexts.parts(text)) {
       if (id !== undefined) ids.push(id);
       else this.#encodeStretch(stretch, ids);
     }
@@ -115,9 +130,10 @@ export class Tokenizer {
    * composed of (there it has the first's only, and a combining mark belongs to no token).
    */
   encodeWithPlaces(text: string): PlacedToken[] {
+    assertUnicode(text);
     const tokens: PlacedToken[] = [];
     let offset = 0;
-    for (const { text: stretch, id } of this.#stretches(text)) {
+    for (const { text: stretch, id } of this.#inTexts.parts(text)) {
       const length = codePoints(stretch);
       if (id !== undefined) tokens.push({ id, start: offset, end: offset + length });
       else {
@@ -130,30 +146,23 @@ export class Tokenizer {
     return tokens;
   }
 
-  /** Added tokens that texts may hold, each with its id, and what lies between them. */
-  *#stretches(text: string): Generator<{ readonly text: string; readonly id?: number | undefined }> {
-    if (/\p{Surrogate}/u.test(text)) {
-      throw new VlRewardError("invalid_record", "the text holds half of a surrogate pair: it is not valid Unicode");
-    }
-    let from = 0;
-    if (this.#plainAddedTokens !== undefined) {
-      for (const match of text.matchAll(this.#plainAddedTokens)) {
-        yield { text: text.slice(from, match.index) };
-        yield { text: match[0], id: this.#addedTokens.get(match[0]) };
-        from = match.index + match[0].length;
-      }
-    }
-    yield { text: from === 0 ? text : text.slice(from) };
+  /** Tokens that have no row in an embedding of so many, by their ids. */
+  beyond(rows: number): Map<number, string> {
+    if (this.vocabSize <= rows) return new Map();
+    const all = [...this.#vocab, ...this.#addedTokens].filter(([, id]) => id >= rows);
+    return new Map(all.map(([token, id]) => [id, token]));
+  }
+
+  /** Whether it is an added token that is no control token: only a text that spells it becomes it. */
+  isPlainAdded(token: string): boolean {
+    return this.#addedTokens.has(token) && !this.controlTokens.has(token) && !this.#vocab.has(token);
   }
 
   #encodeStretch(stretch: string, ids: number[]): void {
-    for (const piece of this.#pieces(this.#normalized(stretch))) {
-      for (const id of this.#encodePiece(piece)) ids.push(id);
+    for (const { text, id } of this.#inNormalised.parts(this.#normalised(stretch))) {
+      if (id !== undefined) ids.push(id);
+      else for (const piece of this.#pieces(text)) for (const id of this.#encodePiece(piece)) ids.push(id);
     }
-  }
-
-  #normalized(stretch: string): string {
-    return this.#normalize ? toNfc(stretch) : stretch;
   }
 
   /** Millions of letters without a break exhaust the regular expression's stack. */
@@ -193,20 +202,32 @@ export class Tokenizer {
   }
 
   *#placedTokens(stretch: string): Generator<PlacedToken> {
-    const normalized = this.#normalized(stretch);
-    const origins = originsOf(stretch, normalized);
+    const normalised = this.#normalised(stretch);
+    const origins = originsOf(stretch, normalised);
+    const place = (id: number, first: number, last: number): PlacedToken => ({
+      id,
+      start: origins[first]?.start ?? 0,
+      end: origins[last]?.end ?? 0,
+    });
     let offset = 0;
-    for (const piece of this.#pieces(normalized)) {
-      const signs = Array.from(piece);
-      const signOfByte = signs.flatMap((sign, index) => Array.from(this.#utf8.encode(sign), () => offset + index));
-      let byte = 0;
-      for (const id of this.#encodePiece(piece)) {
-        const first = signOfByte[byte] ?? 0;
-        byte += this.#tokenBytes()[id] ?? 0;
-        const last = signOfByte[byte - 1] ?? 0;
-        yield { id, start: origins[first]?.start ?? 0, end: origins[last]?.end ?? 0 };
+    for (const { text, id } of this.#inNormalised.parts(normalised)) {
+      if (id !== undefined) {
+        const length = codePoints(text);
+        yield place(id, offset, offset + length - 1);
+        offset += length;
+        continue;
       }
-      offset += signs.length;
+      for (const piece of this.#pieces(text)) {
+        const signs = Array.from(piece);
+        const signOfByte = signs.flatMap((sign, index) => Array.from(this.#utf8.encode(sign), () => offset + index));
+        let byte = 0;
+        for (const id of this.#encodePiece(piece)) {
+          const first = signOfByte[byte] ?? 0;
+          byte += this.#tokenBytes()[id] ?? 0;
+          yield place(id, first, signOfByte[byte - 1] ?? 0);
+        }
+        offset += signs.length;
+      }
     }
   }
 
@@ -225,15 +246,12 @@ function codePoints(text: string): number {
   return count;
 }
 
-/** Finds the leftmost of several strings in a text, the longest where several begin at one place. */
-export function anyOf(strings: Iterable<string>): RegExp {
-  const longestFirst = [...strings].sort((a, b) => b.length - a.length);
-  return new RegExp(longestFirst.map((string) => string.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|"), "gu");
+function assertUnicode(text: string): void {
+  if (!/\p{Surrogate}/u.test(text)) return;
+  throw new VlRewardError("invalid_record", "the text holds half of a surrogate pair: it is not valid Unicode");
 }
 
-function contentToId(tokens: readonly AddedToken[]): ReadonlyMap<string, number> {
-  return new Map(tokens.map((token) => [token.content, token.id]));
-}
+const idIn = (ids: ReadonlyMap<string, number>, content: string): number => ids.get(content) ?? 0;
 
 function* merges(list: TokenizerJson["model"]["merges"], idOf: (token: string) => number): Generator<Merge> {
   for (const merge of list) {

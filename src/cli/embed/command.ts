@@ -2,6 +2,7 @@
 import { type Command, Option } from "@commander-js/extra-typings";
 import type { Precision } from "../../data/embedding.ts";
 import {
+  baseFlag,
   deviceFlag,
   dtypeFlag,
   type EngineFlags,
@@ -62,6 +63,7 @@ export function addEmbedCommand(program: Command): void {
     )
     .option("--output <file>", "write here instead of standard output: a matrix to FILE.npy, else JSON Lines")
     .addOption(modelFlag)
+    .addOption(baseFlag)
     .addOption(revisionFlag)
     .addOption(dtypeFlag)
     .addOption(deviceFlag)

@@ -11,7 +11,7 @@ import { type Judge, type Measured, measure, questionCount } from "../../benchma
 import { VlRewardError } from "../../errors.ts";
 import { snakeCase } from "../../files/camel-case.ts";
 import { writeTextDurably } from "../../files/durable-file.ts";
-import { locateModel } from "../../hub/locate.ts";
+import { type LocateOptions, locateBase, locateModel } from "../../hub/locate.ts";
 import { duration } from "../../report/numbers.ts";
 import { RewardEngine } from "../../reward/engine.ts";
 import { unlessAborted } from "../../tasks/in-order.ts";
@@ -126,15 +126,19 @@ async function open(
   line: LiveLine,
   signal: AbortSignal,
 ): Promise<RewardEngine> {
-  const folder = await locateModel(model, {
+  const locating: LocateOptions = {
     embedded: embeddedModel,
     signal,
     onProgress: (step) => {
       if (step.kind === "notice") line.say(step.message);
       else line.download(step.done, step.total);
     },
-  });
-  const engine = await unlessAborted(RewardEngine.open({ folder, dtype, device }), signal);
+  };
+  const folder = await locateModel(model, locating);
+  const base = await locateBase(folder, undefined, locating);
+  const place = { folder, ...(base !== undefined && { base }) };
+  const engine = await unlessAborted(RewardEngine.open({ ...place, dtype, device }), signal);
+  for (const note of engine.info.notes) line.say(note);
   if (engine.info.untrained) line.say(sayUntrained);
   return engine;
 }

@@ -5,6 +5,7 @@
 import type { Command } from "@commander-js/extra-typings";
 import { beginTrace, endTrace, type TraceTarget } from "../../engine/threads/trace-file.ts";
 import {
+  baseFlag,
   deviceFlag,
   dtypeFlag,
   type EngineFlags,
@@ -49,6 +50,7 @@ export function addScoreCommand(program: Command): void {
     .description("Scores the answers of conversations with text, pictures and video: one result line for each record.")
     .argument("<inputs...>", "JSON Lines files, or - for standard input; paths inside are relative to their file")
     .addOption(modelFlag)
+    .addOption(baseFlag)
     .addOption(revisionFlag)
     .option("--output <file>", "write results here instead of standard output, which - stands for")
     .addOption(dtypeFlag)

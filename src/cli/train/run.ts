@@ -2,7 +2,8 @@
  * @file A run of `train`: the model found, signals, progress and exit code. The flags are command.ts's.
  */
 import { isatty } from "node:tty";
-import { locateModel } from "../../hub/locate.ts";
+import { VlRewardError } from "../../errors.ts";
+import { isAdapter, locateModel } from "../../hub/locate.ts";
 import type { MediaPolicy } from "../../media/policy.ts";
 import { byteSize, grouped } from "../../report/numbers.ts";
 import { endProcess, processEnvironment } from "../../torch/index.ts";
@@ -83,7 +84,7 @@ export async function runTraining(config: TrainConfig, run: TrainRun): Promise<n
 /** -> the model's folder; undefined where it was asked to stop meanwhile */
 async function locate(model: string, signal: AbortSignal, progress: TrainProgress): Promise<string | undefined> {
   try {
-    return await locateModel(model, {
+    const folder = await locateModel(model, {
       embedded: embeddedModel,
       revision: undefined,
       signal,
@@ -92,6 +93,11 @@ async function locate(model: string, signal: AbortSignal, progress: TrainProgres
         else progress.download(step.done, step.total);
       },
     });
+    if (!(await isAdapter(folder))) return folder;
+    throw new VlRewardError(
+      "checkpoint_unsupported",
+      `${folder} is an adapter: merge it into its base first, with \`vl-reward merge ${model} OUT\`, and train OUT.`,
+    );
   } catch (error) {
     if (!signal.aborted) throw error;
     progress.clear();

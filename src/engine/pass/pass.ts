@@ -40,8 +40,10 @@ import { disposePrefix, type Prefix, PromptStates } from "./prompt-states.ts";
 import { forwardGroups, type Hidden } from "./stream.ts";
 
 export interface ComputeOptions {
-  /** A checkpoint folder. */
+  /** A checkpoint folder, or an adapter's. */
   readonly folder: string;
+  /** Of an adapter, the folder of the model that it belongs to. */
+  readonly base?: string;
   /** What the arithmetic runs in, or auto: what this machine is faster in. The head always runs in float32. */
   readonly dtype: ComputeDtype | "auto";
   /** auto, cpu, cuda or cuda:N. */
@@ -144,7 +146,7 @@ export class PassRunner {
     const threads = Math.max(1, Math.floor(standardThreadCount() / (options.sharers ?? 1)));
     setThreadCount(threads); // a model on another JavaScript thread may have set fewer, for a small one
     const dtype = chooseDtype(options.dtype, device);
-    const model = RewardModel.load(options.folder, placement(device, dtype, "mapped"));
+    const model = RewardModel.load(options.folder, placement(device, dtype, "mapped"), undefined, options.base);
     setThreadCount(threadsFor(model.backbone.shape, threads));
     try {
       return new PassRunner(model, dtype, budgets(options, model, dtype), options.featureFolder);
@@ -165,6 +167,11 @@ export class PassRunner {
 
   get parameters(): number {
     return this.#model.parameterCount;
+  }
+
+  /** What a person should know of how the checkpoint was read. */
+  get notes(): readonly string[] {
+    return this.#model.notes;
   }
 
   get stats(): PassCaches {

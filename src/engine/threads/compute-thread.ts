@@ -56,9 +56,12 @@ function run(): void {
     });
   }
   parentPort?.ref(); // a prepare thread that crashes takes its port with it: this thread is not to end before it is told
-  const { place, parameters, shape } = runner;
+  const { place, parameters, shape, notes } = runner;
   const { hidden: hiddenSize } = shape.decoder;
-  tell({ kind: "ready", info: { ...place, parameters, hiddenSize, untrained: isUntrained(options.folder) } });
+  tell({
+    kind: "ready",
+    info: { ...place, parameters, hiddenSize, untrained: isUntrained(options.base ?? options.folder), notes },
+  });
 }
 
 function arrive(id: number, prompt: GroupPrompt, ask: Ask): void {

@@ -23,6 +23,8 @@ import type { TraceTarget } from "./trace-file.ts";
 /** What a prepare thread is started with. */
 export interface PrepareTask {
   readonly folder: string;
+  /** Of an adapter, the folder of the model that it belongs to. */
+  readonly base?: string | undefined;
   readonly pixelLimits: PixelLimits;
   readonly media: MediaPolicy;
   /** What the thread may keep of pictures that may come again. */
@@ -89,6 +91,7 @@ export interface DeviceInfo {
   readonly parameters: number;
   readonly hiddenSize: number;
   readonly untrained: boolean;
+  readonly notes: readonly string[];
 }
 
 export interface EngineInfo {
@@ -102,6 +105,8 @@ export interface EngineInfo {
   readonly hiddenSize: number;
   /** The checkpoint says of itself that its weights are random. */
   readonly untrained: boolean;
+  /** What a person should know of how the checkpoint was read: files that were passed over, an adapter that was merged. */
+  readonly notes: readonly string[];
 }
 
 export type FromCompute =

@@ -122,11 +122,11 @@ export class Pipeline {
       return { worker: startThread<ComputeTask>("./compute-thread.js", task, prompts), stats: nothingYet(device) };
     });
     const prepared = preparedBytes(options.memory ?? memoryBudget(undefined));
-    const { folder } = options;
+    const { folder, base } = options;
     const pictureBytes = Math.floor(prepared / threads);
     const prepare = channels.map((row) => {
       const prompts = row.map(({ port1 }) => port1);
-      const task = { folder, pixelLimits, media, pictureBytes, trace, prompts, load };
+      const task = { folder, base, pixelLimits, media, pictureBytes, trace, prompts, load };
       return startThread<PrepareTask>("./prepare-thread.js", task, prompts);
     });
     const pipeline = new Pipeline(compute, prepare, prepared);
@@ -238,13 +238,14 @@ export class Pipeline {
       const choices = devices.map(({ device, dtype }) => `${dtype} on ${device}`).join(", ");
       throw new VlRewardError("usage", `With auto the devices compute in ${choices}; choose one dtype for all.`);
     }
-    const { parameters = 0, hiddenSize = 0 } = devices[0] ?? {}; // all hold the same model
+    const { parameters = 0, hiddenSize = 0, notes = [] } = devices[0] ?? {}; // all hold the same model
     return {
       devices: devices.map(({ device }) => device),
       dtype,
       parameters,
       hiddenSize,
       untrained: devices.some(({ untrained }) => untrained),
+      notes,
     };
   }
 

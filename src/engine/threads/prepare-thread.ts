@@ -18,7 +18,16 @@ import { DeviceLoad } from "./device-load.ts";
 import type { Ask, FromPrepare, PrepareTask, Prompt, ToPrepare } from "./messages.ts";
 import { traceThread } from "./trace-file.ts";
 
-const { folder, pixelLimits, media, pictureBytes, trace: target, prompts, load: shared }: PrepareTask = workerData;
+const {
+  folder,
+  base,
+  pixelLimits,
+  media,
+  pictureBytes,
+  trace: target,
+  prompts,
+  load: shared,
+}: PrepareTask = workerData;
 const load = new DeviceLoad(shared);
 const pictures = new ByteCache<Visual>(pictureBytes, () => {});
 const trace = traceThread(target, "prepare");
@@ -29,7 +38,7 @@ let busySince = 0; // performance.now() of when something was last begun with no
 
 async function run(): Promise<void> {
   const options = { limits: pixelLimits, known: pictures };
-  const processor = await traced("load", () => familyOf(folder).loadProcessor(options));
+  const processor = await traced("load", () => familyOf(folder, base).loadProcessor(options));
   trace?.flush();
   parentPort?.on("message", (message: ToPrepare) => {
     if (message.kind === "prepare") void prepare(processor, message.id, message.group, message.ask);

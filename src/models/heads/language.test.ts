@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { writeWeights } from "../../../test/small-checkpoint.ts";
+import { listTensors } from "../../checkpoint/checkpoint.ts";
 import { Parameter, placement } from "../../nn/index.ts";
 import { liveTensors, scope, zeros } from "../../torch/index.ts";
 import { languageHeadOf, tiesEmbeddings } from "./language.ts";
@@ -34,11 +35,13 @@ describe("the language head", () => {
   afterAll(() => embedding.dispose());
   const own = { shape: [4, 3], values: Float32Array.from({ length: 12 }, (_, i) => i / 8) };
 
+  const stored = () => listTensors(folder).get("lm_head.weight");
+
   it.each([[{ tie_word_embeddings: true }], [{ text_config: { tie_word_embeddings: true } }]])(
     "is the embedding where %j says so, also of a folder without weights",
     (config) => {
       writeConfig(config);
-      const head = languageHeadOf(embedding, folder, place);
+      const head = languageHeadOf(embedding, undefined, folder, place);
       expect(head.weight).toBe(embedding.stored);
       expect(head.bytes).toBe(0);
       head.dispose();
@@ -50,7 +53,7 @@ describe("the language head", () => {
     writeConfig({ tie_word_embeddings: false });
     writeWeights(folder, new Map([["lm_head.weight", own]]), { dtype: "bfloat16" });
     const before = liveTensors();
-    const head = languageHeadOf(embedding, folder, place);
+    const head = languageHeadOf(embedding, stored(), folder, place);
     expect(head.weight.toFloat32Array()).toEqual(own.values);
     expect(head.bytes).toBe(4 * 12);
     head.dispose();
@@ -60,6 +63,6 @@ describe("the language head", () => {
   it("is missed where the embeddings are not tied and none is stored", () => {
     writeConfig({ tie_word_embeddings: false });
     writeWeights(folder, new Map([["score.weight", { shape: [1, 3], values: new Float32Array(3) }]]));
-    expect(() => languageHeadOf(embedding, folder, place)).toThrow(/has no language head/);
+    expect(() => languageHeadOf(embedding, stored(), folder, place)).toThrow(/has no language head/);
   });
 });

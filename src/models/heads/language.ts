@@ -1,6 +1,6 @@
 /** @file The language model's own head, for whoever asks of a model what it would say: a reward does without it. */
 import path from "node:path";
-import { listTensors, type StoredTensor } from "../../checkpoint/checkpoint.ts";
+import type { StoredTensor } from "../../checkpoint/checkpoint.ts";
 import { VlRewardError } from "../../errors.ts";
 import { readJson } from "../../files/json.ts";
 import { Parameter, type Placement } from "../../nn/index.ts";
@@ -20,11 +20,17 @@ export interface LanguageHead {
  * `checkpoint_unsupported` where it has neither.
  *
  * @param embedding the model's, of the tokens [vocabulary, hidden]
+ * @param stored the checkpoint's own
+ * @param folder of the checkpoint
  */
-export function languageHeadOf(embedding: Parameter, folder: string, place: Placement): LanguageHead {
+export function languageHeadOf(
+  embedding: Parameter,
+  stored: StoredTensor | undefined,
+  folder: string,
+  place: Placement,
+): LanguageHead {
   const tied = tiesEmbeddings(readJson(path.join(folder, "config.json")));
-  const stored = tied === true ? undefined : listTensors(folder).get("lm_head.weight");
-  if (stored) return ownHead(stored, place);
+  if (stored && tied !== true) return ownHead(stored, place);
   if (tied !== false) {
     return {
       get weight(): Tensor {

@@ -8,10 +8,10 @@ import { loadPreprocessorConfig } from "./preprocessor-config.ts";
 import { pythonExample } from "./python-example.ts";
 import { frameFactor } from "./smart-resize.ts";
 
-export function qwen25VL(folder: string, json: unknown, file: string): Family {
+export function qwen25VL(folder: string, json: unknown, file: string, texts: string): Family {
   const config = parseConfig(json, file);
   const name = "Qwen2.5-VL";
-  const { maxPositions } = config.text;
+  const { maxPositions, vocabSize: vocabulary } = config.text;
   return {
     name,
     modelType: "qwen2_5_vl",
@@ -40,7 +40,8 @@ export function qwen25VL(folder: string, json: unknown, file: string): Family {
         import("../processor.ts"),
         import("./visuals.ts"),
       ]);
-      return Processor.load(folder, { name, maxPositions, visuals: new Qwen25VLVisuals(config, pictures, options) });
+      const visuals = new Qwen25VLVisuals(config, pictures, options);
+      return Processor.load(texts, { name, maxPositions, vocabulary, visuals });
     },
     parameterName: publishedName,
     get pixelLimits() {

@@ -5,7 +5,7 @@ import { parseConfig } from "./config.ts";
 import { Qwen3, shapeOf } from "./model.ts";
 import { pythonExample } from "./python-example.ts";
 
-export function qwen3(folder: string, json: unknown, file: string): Family {
+export function qwen3(_: string, json: unknown, file: string, texts: string): Family {
   const config = parseConfig(json, file);
   const name = "Qwen3";
   return {
@@ -15,7 +15,8 @@ export function qwen3(folder: string, json: unknown, file: string): Family {
     createBackbone: () => new Qwen3(config),
     loadProcessor: async () => {
       const { Processor } = await import("../processor.ts");
-      return Processor.load(folder, { name, maxPositions: config.maxPositions });
+      const { maxPositions, vocabSize: vocabulary } = config;
+      return Processor.load(texts, { name, maxPositions, vocabulary });
     },
     parameterName: (stored) => stored,
     pixelLimits: undefined,

@@ -6,7 +6,7 @@
 
 import { existsSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { listTensors } from "../../checkpoint/checkpoint.ts";
+import { weightFileIn } from "../../checkpoint/checkpoint.ts";
 import {
   inFileOrder,
   storedSource,
@@ -18,10 +18,9 @@ import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import { incomplete, sync, unwritable, writing } from "../../files/durable-file.ts";
 import { makeFolder } from "../../files/folder.ts";
+import { checkpointTensors } from "../../models/checkpoint-tensors.ts";
 import { familyOf } from "../../models/families.ts";
 import type { HeadPlace } from "../../models/family.ts";
-import { hasWeights } from "../../models/initial-weights.ts";
-import { rewardTensors } from "../../models/reward-model.ts";
 import { type Dtype, zeros } from "../../torch/index.ts";
 import { copyTextFiles, textFiles } from "./export-files.ts";
 
@@ -47,7 +46,7 @@ export interface ExportTask {
  */
 export async function exportCheckpoint({ base, target, trained, dtype, pixelLimits }: ExportTask): Promise<HeadPlace> {
   assertExportTarget(base, target);
-  const languageHead = hasWeights(base) ? listTensors(base).get("lm_head.weight") : undefined;
+  const languageHead = weightFileIn(base) !== undefined ? checkpointTensors(base).languageHead : undefined;
   const family = familyOf(base);
   const { backbone, head } = exportedTensors(base, trained);
   const [score] = head.keys();
@@ -88,9 +87,9 @@ export function assertExportTarget(base: string, target: string): void {
 
 /** -> the sources of both kinds of files; the backbone's of the dtype that they have. */
 function exportedTensors(base: string, trained: Iterable<TensorSource>) {
-  const weighted = hasWeights(base);
+  const weighted = weightFileIn(base) !== undefined;
   const sources = new Map(
-    weighted ? [...rewardTensors(base)].map(([name, place]) => [name, storedSource(name, place)]) : [],
+    weighted ? [...checkpointTensors(base).tensors].map(([name, place]) => [name, storedSource(name, place)]) : [],
   );
   const shapes = weighted ? sources : parameterShapes(base);
   for (const source of trained) {
