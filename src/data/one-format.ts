@@ -4,6 +4,7 @@
  */
 
 import { VlRewardError } from "../errors.ts";
+import { mayStandAmong } from "./formats/formats.ts";
 import type { RecordId } from "./record-line.ts";
 
 /** What a reader of lines returns: a record and its format, or why there is none. */
@@ -14,7 +15,7 @@ type Read =
 export class OneFormat {
   #first: { readonly format: string; readonly line: number } | undefined;
 
-  /** Of the first record that could be read, which all others must have; undefined before. */
+  /** The one that all records so far have or may stand among; undefined before the first that could be read. */
   get format(): string | undefined {
     return this.#first?.format;
   }
@@ -28,7 +29,11 @@ export class OneFormat {
     if ("error" in read) return read;
     this.#first ??= { format: read.format, line };
     const { format, line: first } = this.#first;
-    if (read.format === format) return read;
+    if (read.format === format || mayStandAmong(read.format).includes(format)) return read;
+    if (mayStandAmong(format).includes(read.format)) {
+      this.#first = { format: read.format, line };
+      return read;
+    }
     const message =
       `this record is of the format "${read.format}", but the file's first one (line ${first + 1}) is of the format "${format}": ` +
       "a file has records of one format; put the others into a file of their own";

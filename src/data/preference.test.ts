@@ -95,7 +95,7 @@ describe("whole conversations", () => {
       '{"content": "Sure?", "role": "user"}, {"content": "No.", "role": "assistant"}], "source": "magpie_ultra"}';
     expect(readPreference(line, 3)).toEqual({
       id: 3,
-      format: "trl",
+      format: "conversation-pairs",
       preference: {
         id: 3,
         prefix: turns,
@@ -141,7 +141,7 @@ describe("whole conversations", () => {
     const chosen = [ask, { role: "gpt", content: "4" }];
     expect(refused({ chosen, rejected: chosen })[1]).toBe(
       'chosen[1].role: expected system, user, assistant, tool, developer, found "gpt" ' +
-        "(read as TRL's records (prompt, chosen, rejected))",
+        "(read as pairs of whole conversations (chosen, rejected))",
     );
     const misspelt = [{ role: "user", content: [{ type: "image", image: "a.png", max_pixel: 9 }] }, reply("4")];
     expect(refused({ chosen: misspelt, rejected: misspelt })[1]).toContain('did you mean "max_pixels"?');

@@ -105,3 +105,18 @@ test("what is no file of records is one sentence that says how to convert it, an
     expect(stderr).toMatch(what);
   }
 });
+
+test.each(["first", "last"])("pairs of whole conversations may stand among messages (%s)", async (place) => {
+  const question = { role: "user", content: "hi" };
+  const [better, worse] = ["hello", "go away"].map((content) => ({ role: "assistant", content }));
+  const whole = { id: "whole", chosen: [question, better], rejected: [question, worse] };
+  const ours = { id: "ours", messages: [question], chosen: "hello", rejected: "go away" };
+  const lines = place === "first" ? [whole, ours] : [ours, whole];
+  const { code, stdout } = await run(["score", "-"], lines.map((line) => JSON.stringify(line)).join("\n"));
+  expect(code).toBe(0);
+  const [one, other] = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect([one.chosen, one.rejected, one.margin]).toEqual([other.chosen, other.rejected, other.margin]);
+});

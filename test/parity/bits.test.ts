@@ -33,7 +33,7 @@ describe.skipIf(!isSameKind())(
       const { code, stdout } = await run(["score", ...args, "--device", "cpu", "--dtype", "float32"]);
       const lines = readFileSync(path.join(bits, `${name}.jsonl`), "utf8");
       expect(stdout).toBe(lines);
-      expect(code).toBe(lines.includes('"error"') ? 1 : 0); // examples/pairs.jsonl has a line for training alone
+      expect(code).toBe(lines.includes('"error"') ? 1 : 0);
     });
   },
 );

@@ -1,7 +1,17 @@
 /** @file What becomes of a run that is killed, interrupted, or meets something that it cannot use: no work is lost. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -237,7 +247,9 @@ it("a folder that is deleted while the run goes on ends it in words, and no seco
   });
   await until("deleted", 2, child);
   const ended = once(child, "exit");
-  rmSync(path.join(folder, "deleted"), { recursive: true, maxRetries: 50 }); // states are being written into it
+  // States are being written into it: moved away first, it cannot be written into while it is being deleted.
+  renameSync(path.join(folder, "deleted"), path.join(folder, "gone"));
+  rmSync(path.join(folder, "gone"), { recursive: true, maxRetries: 50 });
   const [code] = await ended;
   expect(code).toBe(2);
   expect(stderr).toMatch(

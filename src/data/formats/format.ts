@@ -15,6 +15,8 @@ export interface RecordFormat {
   readonly name: string;
   /** For people: whose it is. */
   readonly title: string;
+  /** The formats whose files may hold such a record, too. */
+  readonly among: readonly string[];
   /** The keys that are read or known to say nothing; any other that could carry input is refused. */
   readonly keys: readonly string[];
   /** Whether a record is meant to be of this format, by keys whose value is not null. The first format that says so has it. */
@@ -33,16 +35,18 @@ export const labelKeys = ["margin", "weight", "source", "reference_log_probs"] a
 export function defineFormat<Shape extends z.ZodRawShape>(format: {
   readonly name: string;
   readonly title: string;
+  readonly among?: readonly string[];
   readonly shape: Shape;
   readonly detects: RecordFormat["detects"];
   readonly read: (wire: z.infer<z.ZodObject<Shape & typeof besideKeys>>) => Row;
 }): RecordFormat {
-  const { name, title, shape, detects, read } = format;
+  const { name, title, among = [], shape, detects, read } = format;
   const schema = z.object({ ...shape, ...besideKeys }, `a record: an object with ${Object.keys(shape)[0]}`);
   const keys = ["id", metaKey, ...labelKeys, ...Object.keys(schema.shape)];
   return {
     name,
     title,
+    among,
     keys,
     detects,
     read: (record) => {

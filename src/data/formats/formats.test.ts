@@ -80,10 +80,14 @@ describe("a question about a picture, with a better and a worse answer", () => {
         rejected: [reply([text(worse)])],
       },
     ],
-    ["TRL, the prompt in both", "trl", { chosen: [seen, reply(better)], rejected: [seen, reply(worse)] }],
+    [
+      "TRL, the prompt in both",
+      "conversation-pairs",
+      { chosen: [seen, reply(better)], rejected: [seen, reply(worse)] },
+    ],
     [
       "TRL, the prompt in both, pictures beside",
-      "trl",
+      "conversation-pairs",
       {
         chosen: [user([{ type: "image" }, text(question)]), reply(better)],
         rejected: [user([{ type: "image" }, text(question)]), reply(worse)],
@@ -150,7 +154,7 @@ describe("texts alone", () => {
     ["HH-RLHF with a prompt", "trl", { prompt: "\n\nHuman: hi\n\nAssistant:", chosen: "hello", rejected: "go away" }],
     [
       "UltraFeedback",
-      "trl",
+      "conversation-pairs",
       {
         prompt: "hi",
         prompt_id: "77",
@@ -374,7 +378,11 @@ describe("messages name the format that a record was read as", () => {
     ["TRL", "prompt[0].role", { prompt: [{ role: "human", content: "hi" }], chosen: "a", rejected: "b" }],
     ["Alpaca", "output", { instruction: "hi", output: 3 }],
     ["RLAIF-V", "rejected", { question: "hi", chosen: "a" }],
-    ["TRL", "pair has one prompt", { chosen: [user([picture]), reply("a")], rejected: [user([image2]), reply("b")] }],
+    [
+      "whole conversations",
+      "pair has one prompt",
+      { chosen: [user([picture]), reply("a")], rejected: [user([image2]), reply("b")] },
+    ],
   ])("%s: %s", (format, path, record) => {
     const message = refused(record);
     expect(message).toContain(path);

@@ -7,6 +7,7 @@ import { quote, VlRewardError } from "../../errors.ts";
 import { describe } from "../schema-errors.ts";
 import { carriesMedia, isEmpty, mediaAdvice, metaKey } from "../unread.ts";
 import { alpaca } from "./alpaca.ts";
+import { conversationPairs } from "./conversation-pairs.ts";
 import type { RecordFormat } from "./format.ts";
 import { hh } from "./hh.ts";
 import { openaiMessages } from "./openai-messages.ts";
@@ -15,7 +16,7 @@ import { sharegpt } from "./sharegpt.ts";
 import { trl } from "./trl.ts";
 
 /** In the order in which they are asked. */
-const formats: readonly RecordFormat[] = [hh, trl, sharegpt, alpaca, question, openaiMessages];
+const formats: readonly RecordFormat[] = [hh, conversationPairs, trl, sharegpt, alpaca, question, openaiMessages];
 
 /** Keys that other tools' records have input under, and that no format here reads. */
 const neverRead: Readonly<Record<string, string>> = {
@@ -46,6 +47,10 @@ export function formatOf(record: Readonly<Record<string, unknown>>): RecordForma
       `${keys || "no key"}; docs/records.md has the formats that are read`,
   );
 }
+
+/** The other formats whose files may hold a record of this one. */
+export const mayStandAmong = (name: string): readonly string[] =>
+  formats.find((format) => format.name === name)?.among ?? [];
 
 /**
  * Every key of a record is read, or is the user's own.

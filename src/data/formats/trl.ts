@@ -1,10 +1,9 @@
 /**
- * @file TRL's preference records, conversational or plain, with the prompt by itself or in both conversations; and those of the
- * sets that have the same keys (UltraFeedback, Skywork-Reward-Preference, LLaVA-NeXT's and MM-RLHF's pairs).
+ * @file TRL's preference records, conversational or plain, with the prompt by itself; conversation-pairs.ts has those with the
+ * prompt in both conversations.
  *
  *     {"prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "..."}]}],
  *      "images": ["..."], "chosen": [{"role": "assistant", "content": "..."}], "rejected": [...]}
- *     {"chosen": [...turns], "rejected": [...turns]}
  *     {"prompt": "...", "chosen": "...", "rejected": "..."}
  */
 
@@ -14,10 +13,10 @@ import { VlRewardError } from "../../errors.ts";
 import { type Beside, placeMedia, readBeside } from "../beside.ts";
 import { readMessages, type WireMessage, wireMessages } from "../messages.ts";
 import { text } from "../parts.ts";
-import { isConversation, isTurns, readAnswer, type WireAnswer, wireAnswer } from "./answers.ts";
+import { isTurns, readAnswer, type WireAnswer, wireAnswer } from "./answers.ts";
 import { defineFormat } from "./format.ts";
 import { readDialogue, startsDialogue } from "./hh.ts";
-import { conversationRow, pairOfConversations, pairRow, type Row, sameTurns } from "./row.ts";
+import { conversationRow, pairRow, type Row } from "./row.ts";
 
 export const trl = defineFormat({
   name: "trl",
@@ -27,27 +26,17 @@ export const trl = defineFormat({
     chosen: wireAnswer.exactOptional(),
     rejected: wireAnswer.exactOptional(),
     completion: wireAnswer.exactOptional(),
-    messages: wireMessages.exactOptional(), // UltraFeedback's, which repeat chosen
   },
   detects: (record) => {
-    if (isWhole(record.chosen) && isWhole(record.rejected)) return true;
     const others = ["messages", "conversations", "instruction"].some((key) => key in record);
     return !others && ("prompt" in record || (!("question" in record) && ("chosen" in record || "rejected" in record)));
   },
-  read: ({ prompt, chosen, rejected, completion, messages, ...columns }) => {
+  read: ({ prompt, chosen, rejected, completion, ...columns }) => {
     const beside = readBeside(columns);
     if (chosen === undefined && rejected === undefined) return single(prompt, completion, beside);
     if (chosen === undefined || rejected === undefined || completion !== undefined) {
       const found = Object.entries({ chosen, rejected, completion }).flatMap(([key, value]) => (value ? [key] : []));
       throw invalid(`expected chosen and rejected, or completion, found ${found.join(" and ")} alone`);
-    }
-    if (isConversation(chosen) && isConversation(rejected)) {
-      const row = pairOfConversations(
-        conversation(chosen, "chosen", beside),
-        conversation(rejected, "rejected", beside),
-      );
-      assertHas(row, prompt, messages, beside);
-      return row;
     }
     if (isTurns(chosen) !== isTurns(rejected)) {
       throw invalid("chosen and rejected: expected two strings or two lists of messages, found one of each");
@@ -55,15 +44,6 @@ export const trl = defineFormat({
     return pairRow(readPrompt(prompt, beside), readAnswer(chosen, "chosen"), readAnswer(rejected, "rejected"));
   },
 });
-
-/** A list whose first turn is not an answer's, or that has several: it holds the prompt. */
-function isWhole(value: unknown): boolean {
-  if (!Array.isArray(value) || value.length === 0) return false;
-  const [first]: unknown[] = value;
-  return (
-    typeof first === "object" && first !== null && "role" in first && (value.length > 1 || first.role !== "assistant")
-  );
-}
 
 function single(prompt: string | WireMessage[] | undefined, completion: WireAnswer | undefined, beside: Beside): Row {
   const turns = readPrompt(prompt, beside);
@@ -82,30 +62,5 @@ function readPrompt(prompt: string | WireMessage[] | undefined, beside: Beside):
 
 const conversation = (turns: WireMessage[], key: string, beside: Beside): readonly Message[] =>
   placeMedia(readMessages(turns, key), beside);
-
-/** What else the record says of the prompt has to be what the conversations say. */
-function assertHas(
-  row: Row,
-  prompt: string | WireMessage[] | undefined,
-  messages: WireMessage[] | undefined,
-  beside: Beside,
-): void {
-  const [chosen] = row.answers;
-  if (messages !== undefined && chosen !== undefined) {
-    const found = conversation(messages, "messages", beside);
-    if (!sameTurns(found, row.prompt) && !sameTurns(found, [...row.prompt, chosen])) {
-      throw invalid("messages are neither the prompt of chosen and rejected nor chosen; leave them out");
-    }
-  }
-  const isIn =
-    prompt === undefined ||
-    (typeof prompt === "string"
-      ? row.prompt.some(({ content }) => textOf(content).trim() === prompt.trim())
-      : sameTurns(conversation(prompt, "prompt", beside), row.prompt));
-  if (!isIn) throw invalid("prompt is not the prompt of the conversations chosen and rejected; leave one of them out");
-}
-
-const textOf = (content: Message["content"]): string =>
-  typeof content === "string" ? content : content.map((part) => (part.type === "text" ? part.text : "")).join("");
 
 const invalid = (message: string): VlRewardError => new VlRewardError("invalid_record", message);
