@@ -16,7 +16,7 @@ const stack = [
   ["engine/"],
   ["reward/", "report/"],
   ["training/"],
-  ["benchmarks/"],
+  ["benchmarks/", "server/"],
   ["cli/", "index\\.ts"],
 ];
 

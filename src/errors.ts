@@ -29,6 +29,7 @@ export const errorCodes = {
   token_unknown: "a text holds a token that the tokenizer knows and the model's embedding has no row for",
   score_not_finite: "the model computed no finite number: NaN in its weights, or an overflow in this precision",
   deadline_exceeded: "the group was not computed before its deadline",
+  invalid_request: "a request to the server does not have the shape of its dialect",
   internal_error: "a defect of vl-reward; please report it",
   // A run: nothing can be scored.
   usage: "a command line flag or argument is wrong",
