@@ -6,15 +6,18 @@
  * where a path leads, public-address.ts where an address does.
  */
 import type { ImagePart, VideoPart } from "../conversation.ts";
-import { VlRewardError } from "../errors.ts";
+import { quote, VlRewardError } from "../errors.ts";
 import { isBase64Picture } from "./base64.ts";
 import { mediaName } from "./name.ts";
 
 export interface MediaPolicy {
   /** Files by a path or a file URL: all that can be read, those in one folder and the folders in it, or none. */
   readonly files: "anywhere" | { readonly below: string } | "none";
-  /** http(s) addresses: any, those of public servers only, redirects included, or none. */
-  readonly addresses: "any" | "public" | "none";
+  /**
+   * http(s) addresses, redirects included: any, those of public servers only, those of some hosts (with a port where it is not the
+   * scheme's own), wherever these are, or none.
+   */
+  readonly addresses: "any" | "public" | "none" | { readonly hosts: readonly string[] };
   readonly dataUrls: boolean;
   readonly limits: MediaLimits;
 }
@@ -81,6 +84,7 @@ export function assertKindAllowed(source: string, { files, addresses, dataUrls }
       'leave --no-network away, or set addresses to "public" or "any"',
     );
   }
+  if (kind === "address" && typeof addresses === "object") assertHostAllowed(source, name, addresses.hosts);
   if ((kind === "data" || kind === "base64") && !dataUrls) {
     throw forbidden(`${name}: the media policy allows no data URLs`, "set dataUrls to true");
   }
@@ -90,6 +94,20 @@ export function assertKindAllowed(source: string, { files, addresses, dataUrls }
       'send it as a data URL, or set files to "anywhere" or to { below: folder }',
     );
   }
+}
+
+/**
+ * Throws `media_forbidden` for an address of another host.
+ *
+ * @param name what an error calls it
+ */
+export function assertHostAllowed(address: string, name: string, hosts: readonly string[]): void {
+  const host = URL.canParse(address) ? new URL(address).host : "";
+  if (hosts.includes(host)) return;
+  throw forbidden(
+    `${name} is on the host ${quote(host)}, and the media policy allows ${hosts.join(", ")}`,
+    "send it as a data URL, or allow that host",
+  );
 }
 
 /**

@@ -1,9 +1,9 @@
 /** @file The road of a run that embeds: lines -> records -> groups -> the engine -> vectors, in the order of the lines. */
 import { type EmbeddedRecord, type Precision, rounded } from "../data/embedding.ts";
-import { type PreferenceRecord, readPromptRecord } from "../data/record.ts";
+import { type PreferenceRecord, type PromptRecord, readPromptRecord } from "../data/record.ts";
 import type { RecordId } from "../data/record-line.ts";
 import { errorResult } from "../data/result.ts";
-import type { ReadResult } from "../engine/group.ts";
+import type { Group, ReadResult } from "../engine/group.ts";
 import type { ReadRequest } from "../engine/read/reader.ts";
 import { VlRewardError } from "../errors.ts";
 import type { Line } from "../files/json-lines.ts";
@@ -37,27 +37,31 @@ export async function embedRecords(
     const read = reader.read(line);
     if ("error" in read) return errorResult(read.id, read.error);
     const { id, record } = read;
-    if (over === "prompt") {
-      const found = await engine.readGroup(promptGroupOf(record, baseFolder), requests, { signal });
-      return embeddedRecord(id, "prompt", found, precision);
-    }
-    if (record.kind === "prompt") return errorResult(id, noAnswer());
-    const found = await engine.readGroup(groupOf(record, baseFolder), requests, { signal });
-    return embeddedRecord(id, record.kind, found, precision);
+    const embedded = groupToEmbed(record, over, baseFolder);
+    if (embedded instanceof VlRewardError) return errorResult(id, embedded);
+    return embeddedRecord(id, embedded.kind, await engine.readGroup(embedded.group, requests, { signal }), precision);
   };
   await linesInOrder(lines, embedLine, options.signal, emit);
   return reader.format();
 }
 
-const noAnswer = (): VlRewardError =>
-  new VlRewardError(
+/** What is computed for a record's vectors, and what they stand for; or why there are none: over answers it must have one. */
+export function groupToEmbed(
+  record: PreferenceRecord | PromptRecord,
+  over: Pooled["over"],
+  baseFolder: string,
+): { readonly kind: "prompt" | PreferenceRecord["kind"]; readonly group: Group } | VlRewardError {
+  if (over === "prompt") return { kind: "prompt", group: promptGroupOf(record, baseFolder) };
+  if (record.kind !== "prompt") return { kind: record.kind, group: groupOf(record, baseFolder) };
+  return new VlRewardError(
     "no_assistant_turn",
     "no answer to embed: the last of the messages is the user's; " +
       "end with an assistant turn, add responses, or chosen and rejected, or embed prompts (--of prompt)",
   );
+}
 
 /** A vector that JSON cannot hold makes it an error. */
-function embeddedRecord(
+export function embeddedRecord(
   id: RecordId,
   kind: PreferenceRecord["kind"] | "prompt",
   read: ReadResult,
