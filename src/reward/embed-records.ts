@@ -1,15 +1,15 @@
 /** @file The road of a run that embeds: lines -> records -> groups -> the engine -> vectors, in the order of the lines. */
+import type { Message } from "../conversation.ts";
 import { type EmbeddedRecord, type Precision, rounded } from "../data/embedding.ts";
 import { type PreferenceRecord, type PromptRecord, readPromptRecord } from "../data/record.ts";
 import type { RecordId } from "../data/record-line.ts";
 import { errorResult } from "../data/result.ts";
-import type { Group, ReadResult } from "../engine/group.ts";
+import type { ReadResult } from "../engine/group.ts";
 import type { ReadRequest } from "../engine/read/reader.ts";
 import { VlRewardError } from "../errors.ts";
 import type { Line } from "../files/json-lines.ts";
 import type { RewardEngine } from "./engine.ts";
 import { type Emit, lineReader, linesInOrder } from "./lines-in-order.ts";
-import { groupOf, promptGroupOf } from "./record-groups.ts";
 
 type Pooled = Omit<Extract<ReadRequest, { readonly kind: "pooled" }>, "kind">;
 
@@ -37,22 +37,30 @@ export async function embedRecords(
     const read = reader.read(line);
     if ("error" in read) return errorResult(read.id, read.error);
     const { id, record } = read;
-    const embedded = groupToEmbed(record, over, baseFolder);
+    const embedded = whatToEmbed(record, over);
     if (embedded instanceof VlRewardError) return errorResult(id, embedded);
-    return embeddedRecord(id, embedded.kind, await engine.readGroup(embedded.group, requests, { signal }), precision);
+    const { kind, prompt, answers } = embedded;
+    const found = await engine.readGroup({ prefix: prompt, branches: answers, baseFolder }, requests, { signal });
+    return embeddedRecord(id, kind, found, precision);
   };
   await linesInOrder(lines, embedLine, options.signal, emit);
   return reader.format();
 }
 
-/** What is computed for a record's vectors, and what they stand for; or why there are none: over answers it must have one. */
-export function groupToEmbed(
-  record: PreferenceRecord | PromptRecord,
+interface Embedded {
+  readonly kind: "prompt" | PreferenceRecord["kind"];
+  readonly prompt: readonly Message[];
+  readonly answers: readonly Message[];
+}
+
+/** What a record's vectors stand for, and the turns to compute; or why there are none: over answers it must have one. */
+export function whatToEmbed(
+  { kind, prompt, answers }: PreferenceRecord | PromptRecord,
   over: Pooled["over"],
-  baseFolder: string,
-): { readonly kind: "prompt" | PreferenceRecord["kind"]; readonly group: Group } | VlRewardError {
-  if (over === "prompt") return { kind: "prompt", group: promptGroupOf(record, baseFolder) };
-  if (record.kind !== "prompt") return { kind: record.kind, group: groupOf(record, baseFolder) };
+): Embedded | VlRewardError {
+  // A group has an answer, and a prompt is the same with any, so this one's is empty.
+  if (over === "prompt") return { kind: "prompt", prompt, answers: [{ role: "assistant", content: "" }] };
+  if (kind !== "prompt") return { kind, prompt, answers };
   return new VlRewardError(
     "no_assistant_turn",
     "no answer to embed: the last of the messages is the user's; " +

@@ -53,11 +53,15 @@ export class ServedModels {
   async find(name: string | undefined): Promise<ServedModel> {
     const [first = ""] = this.names;
     const chosen = this.names.length === 1 ? first : (name ?? first);
-    const loading = this.#loading.get(chosen);
-    if (loading === undefined) {
-      throw new VlRewardError("model_not_found", `no model ${quote(chosen)} is served here; there are ${this.names.join(", ")}`);
-    }
-    return loading;
+    return this.named(chosen);
+  }
+
+  /** The one of that very name. Rejects with `model_not_found`. */
+  async named(name: string): Promise<ServedModel> {
+    const loading = this.#loading.get(name);
+    if (loading !== undefined) return loading;
+    const found = `no model ${quote(name)} is served here`;
+    throw new VlRewardError("model_not_found", `${found}; there are ${this.names.join(", ")}`);
   }
 
   async close(): Promise<void> {
