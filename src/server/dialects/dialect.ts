@@ -70,6 +70,8 @@ export interface Dialect {
   readonly errors?: "openai" | "text-embeddings-inference" | "sglang" | "llamafactory";
   /** In one line, what a body must hold: for the message to a body that fits none of a path's dialects. */
   readonly shape: string;
+  /** A whole body, small, without pictures: the document of the API shows it, and a test sends it to every path. */
+  readonly example: Body;
   /** Whether a body on one of these paths is this dialect's. Those of a path are asked in the order of dialects.ts. */
   detects(body: Body, path: string): boolean;
   /** @throws VlRewardError `invalid_request` (or the code of a record's fault), its message naming the key and the index */
