@@ -30,6 +30,10 @@ export interface MediaLimits {
   /** Of one prompt with all its answers; the frames of a video that is a list of them are pictures. */
   readonly maxPictures: number;
   readonly maxVideos: number;
+  /** That are taken of one video, by its `fps` and length, or its `nframes`. */
+  readonly maxFrames: number;
+  /** For reading a video's index, and for decoding its frames: a file may be long, and its frames far from each other. */
+  readonly decodeSeconds: number;
   /** For one address: from the first request, redirects included, to the last byte. */
   readonly fetchSeconds: number;
   readonly maxRedirects: number;
@@ -45,6 +49,8 @@ export const localPolicy: MediaPolicy = {
     maxPixels: 178_956_970, // above this Pillow refuses a picture as a decompression bomb
     maxPictures: Number.POSITIVE_INFINITY,
     maxVideos: Number.POSITIVE_INFINITY,
+    maxFrames: Number.POSITIVE_INFINITY,
+    decodeSeconds: Number.POSITIVE_INFINITY,
     fetchSeconds: 60,
     maxRedirects: 5,
   },
@@ -60,6 +66,8 @@ export const serverPolicy: MediaPolicy = {
     maxPixels: 40_000_000,
     maxPictures: 64,
     maxVideos: 4,
+    maxFrames: 768, // what the reference takes at most unless it is told otherwise
+    decodeSeconds: 60,
     fetchSeconds: 15,
     maxRedirects: 3,
   },

@@ -2,13 +2,13 @@
 import type { PreferenceRecord } from "../data/record.ts";
 import type { RecordId } from "../data/record-line.ts";
 import { errorResult, type Result, scoreResult, type TokenReward } from "../data/result.ts";
-import type { Group, ReadResult } from "../engine/group.ts";
+import type { AnswerGroup, ReadResult } from "../engine/group.ts";
 import type { ReadRequest } from "../engine/read/reader.ts";
 import { VlRewardError } from "../errors.ts";
 import type { TextPlace } from "../models/prompt.ts";
 
 /** @param baseFolder where relative paths inside the record start */
-export function groupOf({ prompt, answers }: PreferenceRecord, baseFolder: string): Group {
+export function groupOf({ prompt, answers }: PreferenceRecord, baseFolder: string): AnswerGroup {
   return { prefix: prompt, branches: answers, baseFolder };
 }
 

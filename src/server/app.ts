@@ -6,7 +6,7 @@
 import { randomUUID } from "node:crypto";
 import cors from "@fastify/cors";
 import swagger from "@fastify/swagger";
-import { type FastifyBaseLogger, type FastifyInstance, fastify } from "fastify";
+import { type FastifyInstance, fastify } from "fastify";
 import {
   jsonSchemaTransform,
   serializerCompiler,
@@ -51,8 +51,8 @@ export interface AppOptions {
   readonly limits?: RequestLimits;
   /** Origins whose pages may read answers; "*" for all. */
   readonly origins?: readonly string[];
-  /** Of the requests, without their bodies; nothing is logged where absent. */
-  readonly logger?: FastifyBaseLogger;
+  /** Where a line for each request is written, without its body; nothing is logged where absent. */
+  readonly log?: { write(line: string): void };
   /** The text of /metrics, where this is one process of several. */
   readonly allMetrics?: () => Promise<string>;
   readonly version: string;
@@ -68,13 +68,17 @@ export interface Served {
   readonly version: string;
 }
 
-export type App = FastifyInstance & { readonly metrics: Metrics };
+declare module "fastify" {
+  interface FastifyInstance {
+    readonly metrics: Metrics;
+  }
+}
 
 const idleSeconds = 650; // longer than the pools of clients and balancers keep a connection
 const headersSeconds = 60;
 
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { models, registry, keys, limits = defaultLimits, origins = [], logger, version } = options;
+  const { models, registry, keys, limits = defaultLimits, origins = [], log, version } = options;
   const metrics = new Metrics(models);
   const served: Served = {
     models,
@@ -85,7 +89,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     version,
   };
   const app = fastify({
-    ...(logger ? { loggerInstance: logger } : { logger: false }),
+    logger: log ? { level: "info", base: null, stream: log } : false,
     bodyLimit: limits.bodyBytes,
     keepAliveTimeout: 1000 * idleSeconds,
     requestTimeout: 0, // a body of tens of megabytes over a slow line; the header's time is bounded below
@@ -101,6 +105,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   if (origins.length > 0) {
     await app.register(cors, { origin: origins.includes("*") ? "*" : [...origins], maxAge: 3600 });
   }
+  app.decorate("metrics", metrics);
   app.decorateRequest("owner", undefined);
   app.removeContentTypeParser(["application/json", "text/plain"]);
   app.addContentTypeParser(/^application\/json/i, { parseAs: "buffer" }, (_request, body, done) => {
@@ -119,7 +124,10 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     metrics.answered(route, reply.statusCode, reply.elapsedTime / 1000);
     const { method, ip, id, owner } = request;
     const milliseconds = Math.round(reply.elapsedTime);
-    request.log.info({ id, method, route, status: reply.statusCode, ms: milliseconds, ip, ...(owner && { owner }) }, "request");
+    request.log.info(
+      { id, method, route, status: reply.statusCode, ms: milliseconds, ip, ...(owner && { owner }) },
+      "request",
+    );
   });
   app.setErrorHandler((error, request, reply) => {
     if (error instanceof ClientLeft) return reply.hijack();
@@ -128,7 +136,10 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     const status = statusOf(told.code);
     if (status === 503) reply.header("retry-after", "2");
     const style: ErrorStyle = request.routeOptions.config.errors ?? "openai";
-    return reply.code(status).type("application/json").send(JSON.stringify(errorBody(style, told, status)));
+    return reply
+      .code(status)
+      .type("application/json")
+      .send(JSON.stringify(errorBody(style, told, status)));
   });
   app.setNotFoundHandler((request, reply) => {
     const message = `there is no ${request.method} ${request.url.slice(0, 120)} here; /openapi.json lists what there is`;

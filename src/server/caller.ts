@@ -49,5 +49,8 @@ function waitOf({ headers }: FastifyRequest): number | undefined {
   if (text === undefined) return undefined;
   const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds > 0) return Math.min(seconds, longestWait);
-  throw new VlRewardError("invalid_request", "X-Request-Timeout: expected the seconds that the client waits, more than 0");
+  throw new VlRewardError(
+    "invalid_request",
+    "X-Request-Timeout: expected the seconds that the client waits, more than 0",
+  );
 }

@@ -18,7 +18,8 @@ export const guard =
     const owner = keys.ownerOf(request.headers.authorization);
     if (owner !== undefined) request.owner = owner;
     else if (!request.routeOptions.config.open) {
-      const message = "this server wants a key: Authorization: Bearer KEY, or http://any:KEY@host where there are no headers";
+      const message =
+        "this server wants a key: Authorization: Bearer KEY, or http://any:KEY@host where there are no headers";
       const error = { message, type: "AuthenticationError", param: null, code: 401 };
       await reply
         .code(401)

@@ -1,8 +1,8 @@
 /** @file JSON bodies as clients send them: bounded before they are parsed, with the bare NaN and Infinity that Python writes. */
 
-import { VlRewardError } from "../errors.ts";
 import { endOfString } from "../data/json-keys.ts";
 import { jsonSize, mostDepth } from "../data/json-size.ts";
+import { VlRewardError } from "../errors.ts";
 
 /** Values of one body: a request has many records. */
 const mostValues = 4_000_000;
@@ -25,7 +25,10 @@ export function parseJsonBody(bytes: Uint8Array): unknown {
   const { values, depth } = jsonSize(text);
   if (values > mostValues || depth > mostDepth) {
     const found = values > mostValues ? `has ${values} values` : `has lists and objects ${depth} deep in each other`;
-    throw new VlRewardError("invalid_request", `the body ${found}; at most ${mostValues} values and ${mostDepth} levels are read`);
+    throw new VlRewardError(
+      "invalid_request",
+      `the body ${found}; at most ${mostValues} values and ${mostDepth} levels are read`,
+    );
   }
   try {
     return JSON.parse(text);

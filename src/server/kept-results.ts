@@ -56,7 +56,9 @@ export class KeptResults {
 
 /** Equal for what is asked in equal words: of another spelling it is another one, and computed again. */
 export function keyOf(group: Group, requests: readonly ReadRequest[]): string {
-  return createHash("sha256").update(JSON.stringify([group, requests])).digest("base64");
+  return createHash("sha256")
+    .update(JSON.stringify([group, requests]))
+    .digest("base64");
 }
 
 /** In memory, about. */

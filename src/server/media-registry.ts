@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { VlRewardError } from "../errors.ts";
-import { headLength as imageHead, imageFormatOf } from "../media/image-format.ts";
+import { imageFormatOf, headLength as imageHead } from "../media/image-format.ts";
 import { containerOf, headLength as videoHead } from "../media/video-container.ts";
 
 export interface Registered {
@@ -62,14 +62,18 @@ export class MediaRegistry {
         for await (const chunk of chunks) {
           bytes += chunk.length;
           if (bytes > maxBytes) {
-            throw new VlRewardError("media_too_large", `the upload has more than ${maxBytes} bytes, the limit of one file`);
+            throw new VlRewardError(
+              "media_too_large",
+              `the upload has more than ${maxBytes} bytes, the limit of one file`,
+            );
           }
           hash.update(chunk);
           yield chunk;
         }
       };
       await pipeline(Readable.from(source), counted, createWriteStream(partial, { flags: "wx", mode: 0o600 }));
-      if (bytes === 0) throw new VlRewardError("media_damaged", "the upload is empty (0 bytes); expected a picture or video");
+      if (bytes === 0)
+        throw new VlRewardError("media_damaged", "the upload is empty (0 bytes); expected a picture or video");
       const kind = await kindOf(partial);
       const digest = hash.digest("hex");
       await rename(partial, join(this.folder, `${digest}.${kind}`));
@@ -89,7 +93,10 @@ export class MediaRegistry {
     if (!source.startsWith("media:")) return undefined;
     const digest = named.exec(source)?.[1];
     if (digest === undefined) {
-      throw new VlRewardError("media_not_found", "a registered picture is named media:sha256: and 64 hexadecimal digits");
+      throw new VlRewardError(
+        "media_not_found",
+        "a registered picture is named media:sha256: and 64 hexadecimal digits",
+      );
     }
     for (const kind of ["image", "video"] as const) {
       const path = join(this.folder, `${digest}.${kind}`);

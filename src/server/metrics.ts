@@ -44,13 +44,33 @@ export class Metrics {
   constructor(models: ServedModels) {
     collectDefaultMetrics({ register: this.registry });
     this.#ofEngines("vl_reward_queue_length", "Groups that wait for an answer", models, ({ queue }) => queue.length);
-    this.#ofEngines("vl_reward_queue_age_seconds", "Age of the oldest of them", models, ({ queue }) => queue.oldestSeconds);
+    this.#ofEngines(
+      "vl_reward_queue_age_seconds",
+      "Age of the oldest of them",
+      models,
+      ({ queue }) => queue.oldestSeconds,
+    );
     this.#ofEngines("vl_reward_queue_bytes", "What they hold in memory, estimated", models, ({ queue }) => queue.bytes);
     this.#counts("vl_reward_answers_total", "Answers that were scored", models, ({ sequences }) => sequences);
-    this.#counts("vl_reward_tokens_total", "Tokens of all of them, a prompt counted for each answer", models, ({ tokens }) => tokens);
-    this.#counts("vl_reward_pictures_total", "Pictures and videos that were prepared", models, ({ visuals }) => visuals);
+    this.#counts(
+      "vl_reward_tokens_total",
+      "Tokens of all of them, a prompt counted for each answer",
+      models,
+      ({ tokens }) => tokens,
+    );
+    this.#counts(
+      "vl_reward_pictures_total",
+      "Pictures and videos that were prepared",
+      models,
+      ({ visuals }) => visuals,
+    );
     this.#counts("vl_reward_passes_total", "Passes through the model", models, ({ passes }) => passes);
-    this.#counts("vl_reward_compute_seconds_total", "Time of the arithmetic", models, ({ computeSeconds }) => computeSeconds);
+    this.#counts(
+      "vl_reward_compute_seconds_total",
+      "Time of the arithmetic",
+      models,
+      ({ computeSeconds }) => computeSeconds,
+    );
     this.#caches(models);
   }
 

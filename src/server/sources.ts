@@ -17,7 +17,12 @@ export function policyOfServer(
   addresses: MediaPolicy["addresses"],
   limits: Partial<MediaPolicy["limits"]>,
 ): MediaPolicy {
-  return { ...serverPolicy, files: { below: registry.folder }, addresses, limits: { ...serverPolicy.limits, ...limits } };
+  return {
+    ...serverPolicy,
+    files: { below: registry.folder },
+    addresses,
+    limits: { ...serverPolicy.limits, ...limits },
+  };
 }
 
 /** Rejects with `media_forbidden` for a path, and `media_not_found` for what is not registered. */

@@ -65,10 +65,10 @@ function run(): void {
 }
 
 function arrive(id: number, prompt: GroupPrompt, ask: Ask): void {
-  const { priority = 0, deadline } = ask;
+  const { priority = 0, client, deadline } = ask;
   const patches = prompt.visuals.reduce((sum, visual) => sum + visual.patches, 0);
   const tokens = promptTokens(prompt);
-  waiting.push({ id, prompt, ask, tokens, patches, priority, deadline, passedOver: 0, alone: false });
+  waiting.push({ id, prompt, ask, tokens, patches, priority, client, deadline, passedOver: 0, alone: false });
 }
 
 /** A turn of the event loop lies between two steps: it takes in what has arrived meanwhile. */
@@ -103,7 +103,8 @@ function taken(ids: readonly number[]): Arrived[] {
 function begin(runner: PassRunner, groups: readonly Arrived[], budget: StepBudget): void {
   const interrupted = running.at(-1);
   if (interrupted) interrupted.interruptions++;
-  for (const group of waiting) group.passedOver++;
+  const last = Math.max(...groups.map(({ id }) => id));
+  for (const group of waiting) if (group.id < last) group.passedOver++;
   const sums = groups.reduce(
     (sum, { tokens, patches }) => ({ tokens: sum.tokens + tokens, patches: sum.patches + patches }),
     { tokens: 0, patches: 0 },
@@ -121,6 +122,7 @@ function begin(runner: PassRunner, groups: readonly Arrived[], budget: StepBudge
     interruptions: 0,
   };
   running.push(pass);
+  tell({ kind: "began", ids: groups.map(({ id }) => id) });
 }
 
 /** One step of the pass on top. When it fails, its groups are tried one by one: the others' answers do not depend on the one. */

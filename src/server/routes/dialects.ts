@@ -3,14 +3,14 @@
 import { randomUUID } from "node:crypto";
 import type { FastifyPluginCallback } from "fastify";
 import { z } from "zod";
-import { VlRewardError } from "../../errors.ts";
 import { describe } from "../../data/schema-errors.ts";
+import { VlRewardError } from "../../errors.ts";
 import type { Served } from "../app.ts";
 import { callerOf } from "../caller.ts";
 import type { Body, RawAnswer } from "../dialects/dialect.ts";
 import { dialectFor, dialects, dialectsOf } from "../dialects/dialects.ts";
-import { requestError } from "../request-errors.ts";
 import { errorBody, statusOf } from "../error-answers.ts";
+import { requestError } from "../request-errors.ts";
 
 export const dialectRoutes =
   ({ models, scoring, limits }: Served): FastifyPluginCallback =>
@@ -41,7 +41,11 @@ export const dialectRoutes =
             }
             const model = await models.find(name);
             const results = await scoring.scores(model, tasks, callerOf(request, reply, priority));
-            const answering = { model: model.name, id: randomUUID().replaceAll("-", ""), created: Math.floor(Date.now() / 1000) };
+            const answering = {
+              model: model.name,
+              id: randomUUID().replaceAll("-", ""),
+              created: Math.floor(Date.now() / 1000),
+            };
             return sent(reply, answer(results, answering));
           } catch (error) {
             if (reply.raw.destroyed) throw error;
@@ -49,7 +53,10 @@ export const dialectRoutes =
             if (told.code === "internal_error") request.log.error({ id: request.id, err: error }, "internal error");
             const status = statusOf(told.code, style);
             if (status === 503 || status === 429) reply.header("retry-after", "2");
-            return reply.code(status).type("application/json").send(JSON.stringify(errorBody(style, told, status)));
+            return reply
+              .code(status)
+              .type("application/json")
+              .send(JSON.stringify(errorBody(style, told, status)));
           }
         },
       });
@@ -59,7 +66,10 @@ export const dialectRoutes =
 
 function sent(reply: import("fastify").FastifyReply, answer: unknown) {
   if (isRaw(answer)) {
-    return reply.type(answer.contentType).headers({ ...answer.headers }).send(Buffer.from(answer.bytes));
+    return reply
+      .type(answer.contentType)
+      .headers({ ...answer.headers })
+      .send(Buffer.from(answer.bytes));
   }
   return reply.type("application/json").send(JSON.stringify(answer));
 }

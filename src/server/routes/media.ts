@@ -26,7 +26,9 @@ export const mediaRoutes =
         },
       },
       async (request, reply) => {
-        const source = request.isMultipart() ? (await request.file())?.file : (request.body as AsyncIterable<Uint8Array>);
+        const source = request.isMultipart()
+          ? (await request.file())?.file
+          : (request.body as AsyncIterable<Uint8Array>);
         if (!source) throw new VlRewardError("invalid_request", "expected a file in the body, found none");
         const { id, kind, bytes } = await registry.add(source);
         reply.code(201);

@@ -5,7 +5,12 @@ import type { FastifyInstance, FastifyPluginCallback } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { embeddingOf } from "../../data/embedding.ts";
-import { type PreferenceRecord, type PromptRecord, readParsedPromptRecord, readParsedRecord } from "../../data/record.ts";
+import {
+  type PreferenceRecord,
+  type PromptRecord,
+  readParsedPromptRecord,
+  readParsedRecord,
+} from "../../data/record.ts";
 import type { RecordId } from "../../data/record-line.ts";
 import { errorResult } from "../../data/result.ts";
 import { VlRewardError } from "../../errors.ts";
@@ -54,7 +59,8 @@ export const rewardRoutes =
       {
         schema: {
           summary: "Rewards of answers, or vectors: one result or error for each record",
-          description: "Accept: application/x-ndjson gives each result as a line of its own, with its index, once it is there.",
+          description:
+            "Accept: application/x-ndjson gives each result as a line of its own, with its index, once it is there.",
           body,
         },
       },
@@ -82,6 +88,7 @@ export const rewardRoutes =
         });
         await Promise.allSettled(lines); // what ends them early is the client's leaving
         raw.end();
+        return reply;
       },
     );
     done();
@@ -143,5 +150,8 @@ function assertServed(found: { readonly error: VlRewardError } | object): void {
 
 function assertFew(found: number, most: number): void {
   if (found <= most) return;
-  throw new VlRewardError("invalid_request", `items: expected at most ${most}, found ${found}; send them as several requests`);
+  throw new VlRewardError(
+    "invalid_request",
+    `items: expected at most ${most}, found ${found}; send them as several requests`,
+  );
 }
