@@ -67,7 +67,7 @@ export interface DialectRequest {
 export type Body = Readonly<Record<string, unknown>>;
 
 export interface Dialect {
-  /** As in docs/serving.md, such as "openrlhf". */
+  /** As in docs/dialects.md, such as "openrlhf". */
   readonly name: string;
   /** For people: whose clients send this. */
   readonly title: string;
