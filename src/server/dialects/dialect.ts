@@ -37,6 +37,8 @@ export interface Answering {
   readonly id: string;
   /** Seconds since 1970. */
   readonly created: number;
+  /** What the checkpoint calls its one label (`id2label["0"]`); "LABEL_0" where absent. */
+  readonly label?: string;
 }
 
 /** An answer that is not JSON. */
@@ -52,7 +54,12 @@ export interface DialectRequest {
   readonly model?: string | undefined;
   /** Higher is more urgent; a client whose lower numbers come first has its sign changed. */
   readonly priority?: number | undefined;
-  /** @param results one for each task, in order; never called when a task failed */
+  /** Of vLLM's clients: what was computed for requests of another salt must not answer this one faster. */
+  readonly cacheSalt?: string | undefined;
+  /**
+   * @param results one for each task, in order; never called when a task failed
+   * @throws VlRewardError `invalid_request` where the number of tokens shows that a limit of the body would have cut a conversation
+   */
   readonly answer: (results: readonly Scored[], answering: Answering) => unknown;
 }
 
@@ -60,7 +67,7 @@ export interface DialectRequest {
 export type Body = Readonly<Record<string, unknown>>;
 
 export interface Dialect {
-  /** As in docs/serving.md, such as "openrlhf". */
+  /** As in docs/dialects.md, such as "openrlhf". */
   readonly name: string;
   /** For people: whose clients send this. */
   readonly title: string;
