@@ -6,7 +6,7 @@
 import { randomUUID } from "node:crypto";
 import cors from "@fastify/cors";
 import swagger from "@fastify/swagger";
-import { type FastifyInstance, fastify } from "fastify";
+import { type FastifyInstance, fastify, LogController } from "fastify";
 import {
   jsonSchemaTransform,
   serializerCompiler,
@@ -29,19 +29,8 @@ import { pageRoutes } from "./routes/pages.ts";
 import { rewardRoutes } from "./routes/rewards.ts";
 import { tokenRoutes } from "./routes/tokens.ts";
 import { Scoring } from "./scoring.ts";
+import { defaultLimits, type RequestLimits, type Served } from "./served.ts";
 import type { ServedModels } from "./served-models.ts";
-
-/** What one request may ask for; the limits of pictures are the engine's media policy. */
-export interface RequestLimits {
-  /** Of a body. An upload of a picture or video has the registry's limit. */
-  readonly bodyBytes: number;
-  /** Answers to one prompt. */
-  readonly candidates: number;
-  /** Records, or conversations of a dialect. */
-  readonly items: number;
-}
-
-export const defaultLimits: RequestLimits = { bodyBytes: 128 * 2 ** 20, candidates: 4096, items: 16_384 };
 
 export interface AppOptions {
   readonly models: ServedModels;
@@ -55,16 +44,6 @@ export interface AppOptions {
   readonly log?: { write(line: string): void };
   /** The text of /metrics, where this is one process of several. */
   readonly allMetrics?: () => Promise<string>;
-  readonly version: string;
-}
-
-/** What the routes are made with. */
-export interface Served {
-  readonly models: ServedModels;
-  readonly registry: MediaRegistry;
-  readonly scoring: Scoring;
-  readonly metrics: Metrics;
-  readonly limits: RequestLimits;
   readonly version: string;
 }
 
@@ -95,7 +74,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     requestTimeout: 0, // a body of tens of megabytes over a slow line; the header's time is bounded below
     routerOptions: { maxParamLength: 500, ignoreTrailingSlash: true },
     genReqId: ({ headers }) => idOf(headers["x-request-id"]),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }), // one line for each, below
     return503OnClosing: false, // what arrives on a kept connection while in-flight requests end is still answered
     exposeHeadRoutes: true,
   }).withTypeProvider<ZodTypeProvider>();
@@ -122,17 +101,17 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.addHook("onResponse", async (request, reply) => {
     const route = request.routeOptions.url ?? "unknown";
     metrics.answered(route, reply.statusCode, reply.elapsedTime / 1000);
-    const { method, ip, id, owner } = request;
+    const { method, ip, owner } = request;
     const milliseconds = Math.round(reply.elapsedTime);
     request.log.info(
-      { id, method, route, status: reply.statusCode, ms: milliseconds, ip, ...(owner && { owner }) },
+      { method, route, status: reply.statusCode, ms: milliseconds, ip, ...(owner && { owner }) },
       "request",
     );
   });
   app.setErrorHandler((error, request, reply) => {
     if (error instanceof ClientLeft) return reply.hijack();
     const told = requestError(error, limits);
-    if (told.code === "internal_error") request.log.error({ id: request.id, err: error }, "internal error");
+    if (told.code === "internal_error") request.log.error({ err: error }, "internal error");
     const status = statusOf(told.code);
     if (status === 503) reply.header("retry-after", "2");
     const style: ErrorStyle = request.routeOptions.config.errors ?? "openai";
@@ -156,6 +135,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     },
     transform: jsonSchemaTransform,
   });
+  app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
   await app.register(healthRoutes(served, options.allMetrics));
   await app.register(modelRoutes(served));
   await app.register(rewardRoutes(served));

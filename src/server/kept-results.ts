@@ -55,9 +55,9 @@ export class KeptResults {
 }
 
 /** Equal for what is asked in equal words: of another spelling it is another one, and computed again. */
-export function keyOf(group: Group, requests: readonly ReadRequest[]): string {
+export function keyOf(group: Group, requests: readonly ReadRequest[], salt = ""): string {
   return createHash("sha256")
-    .update(JSON.stringify([group, requests]))
+    .update(JSON.stringify([group, requests, salt]))
     .digest("base64");
 }
 

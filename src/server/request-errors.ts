@@ -3,7 +3,7 @@
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { jsonPath } from "../data/schema-errors.ts";
 import { VlRewardError } from "../errors.ts";
-import type { RequestLimits } from "./app.ts";
+import type { RequestLimits } from "./served.ts";
 
 /** An error of ours as it is; what the framework found in words; of anything else no more than that it happened. */
 export function requestError(error: unknown, limits: RequestLimits): VlRewardError {

@@ -30,18 +30,23 @@ export class Scoring {
     this.#mostAnswers = mostAnswers;
   }
 
-  /** Reads one task; what is wrong with it is in the result. Rejects with the signal's reason, and when the engine is closed. */
+  /**
+   * Reads one task; what is wrong with it is in the result. Rejects with the signal's reason, and when the engine is closed.
+   *
+   * @param salt results that were kept under another one are not used
+   */
   async read(
     { name, engine }: ServedModel,
     task: Task,
     requests: readonly ReadRequest[],
     caller: Caller,
+    salt?: string,
   ): Promise<ReadResult> {
     try {
       this.#assertFew(task);
       const group = await groupOfTask(task, this.#registry);
       const kept = this.#keptOf(name);
-      const key = hasAddresses(group) ? undefined : keyOf(group, requests);
+      const key = hasAddresses(group) ? undefined : keyOf(group, requests, salt);
       const before = key === undefined ? undefined : kept.get(key);
       this.#metrics.kept(name, before !== undefined);
       if (before !== undefined) return before;
@@ -60,11 +65,11 @@ export class Scoring {
    * The rewards of all tasks of a request. Rejects with the error of the first that fails, naming which, and lets go of the others:
    * an answer in part would look like rewards.
    */
-  async scores(model: ServedModel, tasks: readonly Task[], caller: Caller): Promise<Scored[]> {
+  async scores(model: ServedModel, tasks: readonly Task[], caller: Caller, salt?: string): Promise<Scored[]> {
     const failed = new AbortController();
     const signal = AbortSignal.any([caller.signal, failed.signal]);
     const work = tasks.map(async (task, index) => {
-      const result = await this.read(model, task, theReward, { ...caller, signal });
+      const result = await this.read(model, task, theReward, { ...caller, signal }, salt);
       if (!("error" in result)) return scoredOf(result);
       const { code, message } = result.error;
       throw tasks.length === 1 ? result.error : new VlRewardError(code, `conversation ${index}: ${message}`);

@@ -7,7 +7,7 @@
 import path from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { VlRewardError } from "../../errors.ts";
-import { readJson } from "../../files/json.ts";
+import { asObject, readJson } from "../../files/json.ts";
 import type { GroupPrompt } from "../../models/prompt.ts";
 import { toWire } from "../../tasks/wire-error.ts";
 import { traced } from "../../torch/index.ts";
@@ -58,10 +58,11 @@ function run(): void {
   parentPort?.ref(); // a prepare thread that crashes takes its port with it: this thread is not to end before it is told
   const { place, parameters, shape, notes } = runner;
   const { hidden: hiddenSize } = shape.decoder;
-  tell({
-    kind: "ready",
-    info: { ...place, parameters, hiddenSize, untrained: isUntrained(options.base ?? options.folder), notes },
-  });
+  const config = asObject(readJson(path.join(options.base ?? options.folder, "config.json"))) ?? {};
+  const { untrained, id2label } = config;
+  const label = String(asObject(id2label)?.["0"] ?? "LABEL_0").slice(0, 200);
+  // A checkpoint of this project says in its config.json that its weights are random.
+  tell({ kind: "ready", info: { ...place, parameters, hiddenSize, untrained: untrained === true, label, notes } });
 }
 
 function arrive(id: number, prompt: GroupPrompt, ask: Ask): void {
@@ -186,12 +187,6 @@ function forget(id: number): void {
   if (pass.forgotten.size < pass.groups.length) return;
   pass.steps.return([]); // nobody waits for it
   running.splice(running.indexOf(pass), 1);
-}
-
-/** A checkpoint of this project says in its config.json that its weights are random. */
-function isUntrained(folder: string): boolean {
-  const config = readJson(path.join(folder, "config.json"));
-  return typeof config === "object" && config !== null && "untrained" in config && config.untrained === true;
 }
 
 const passMessage = (runner: PassRunner, results: readonly PassResult[], seconds: number): FromCompute => ({

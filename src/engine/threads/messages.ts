@@ -105,6 +105,7 @@ export interface DeviceInfo {
   readonly parameters: number;
   readonly hiddenSize: number;
   readonly untrained: boolean;
+  readonly label: string;
   readonly notes: readonly string[];
 }
 
@@ -119,6 +120,8 @@ export interface EngineInfo {
   readonly hiddenSize: number;
   /** The checkpoint says of itself that its weights are random. */
   readonly untrained: boolean;
+  /** What the checkpoint calls its one label, `id2label["0"]`; LABEL_0, as transformers does, where it says nothing. */
+  readonly label: string;
   /** What a person should know of how the checkpoint was read: files that were passed over, an adapter that was merged. */
   readonly notes: readonly string[];
   /** Of the longest conversation. */

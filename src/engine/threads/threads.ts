@@ -153,13 +153,14 @@ function infoOf(devices: readonly DeviceInfo[]): Omit<EngineInfo, keyof TextInfo
     const choices = devices.map(({ device, dtype }) => `${dtype} on ${device}`).join(", ");
     throw new VlRewardError("usage", `With auto the devices compute in ${choices}; choose one dtype for all.`);
   }
-  const { parameters = 0, hiddenSize = 0, notes = [] } = devices[0] ?? {}; // all hold the same model
+  const { parameters = 0, hiddenSize = 0, label = "", notes = [] } = devices[0] ?? {}; // all hold the same model
   return {
     devices: devices.map(({ device }) => device),
     dtype,
     parameters,
     hiddenSize,
     untrained: devices.some(({ untrained }) => untrained),
+    label,
     notes,
   };
 }

@@ -5,12 +5,13 @@ import type { FastifyPluginCallback } from "fastify";
 import { z } from "zod";
 import { describe } from "../../data/schema-errors.ts";
 import { VlRewardError } from "../../errors.ts";
-import type { Served } from "../app.ts";
 import { callerOf } from "../caller.ts";
-import type { Body, RawAnswer } from "../dialects/dialect.ts";
+import type { Answering, Body, RawAnswer } from "../dialects/dialect.ts";
 import { dialectFor, dialects, dialectsOf } from "../dialects/dialects.ts";
 import { errorBody, statusOf } from "../error-answers.ts";
 import { requestError } from "../request-errors.ts";
+import type { Served } from "../served.ts";
+import type { ServedModel } from "../served-models.ts";
 
 export const dialectRoutes =
   ({ models, scoring, limits }: Served): FastifyPluginCallback =>
@@ -34,23 +35,18 @@ export const dialectRoutes =
             const body = objectOf(request.body);
             const dialect = dialectFor(path, body);
             style = dialect.errors ?? "openai";
-            const { tasks, model: name, priority, answer } = dialect.read(body, path);
+            const { tasks, model: name, priority, cacheSalt, answer } = dialect.read(body, path);
             if (tasks.length > limits.items) {
               const message = `${tasks.length} conversations in one request, this server takes at most ${limits.items}`;
               throw new VlRewardError("invalid_request", message);
             }
             const model = await models.find(name);
-            const results = await scoring.scores(model, tasks, callerOf(request, reply, priority));
-            const answering = {
-              model: model.name,
-              id: randomUUID().replaceAll("-", ""),
-              created: Math.floor(Date.now() / 1000),
-            };
-            return sent(reply, answer(results, answering));
+            const results = await scoring.scores(model, tasks, callerOf(request, reply, priority), cacheSalt);
+            return sent(reply, answer(results, answeringOf(model)));
           } catch (error) {
             if (reply.raw.destroyed) throw error;
             const told = requestError(error, limits);
-            if (told.code === "internal_error") request.log.error({ id: request.id, err: error }, "internal error");
+            if (told.code === "internal_error") request.log.error({ err: error }, "internal error");
             const status = statusOf(told.code, style);
             if (status === 503 || status === 429) reply.header("retry-after", "2");
             return reply
@@ -63,6 +59,13 @@ export const dialectRoutes =
     }
     done();
   };
+
+const answeringOf = ({ name, engine }: ServedModel): Answering => ({
+  model: name,
+  id: randomUUID().replaceAll("-", ""),
+  created: Math.floor(Date.now() / 1000),
+  label: engine.info.label,
+});
 
 function sent(reply: import("fastify").FastifyReply, answer: unknown) {
   if (isRaw(answer)) {

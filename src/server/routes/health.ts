@@ -1,7 +1,7 @@
 /** @file Whether the server is well, for probes and balancers, without a key; and its counts. */
 
 import type { FastifyPluginCallback } from "fastify";
-import type { Served } from "../app.ts";
+import type { Served } from "../served.ts";
 
 /** @param allMetrics the counts of all processes, where this is one of several */
 export const healthRoutes =

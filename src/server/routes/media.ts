@@ -3,7 +3,7 @@
 import multipart from "@fastify/multipart";
 import type { FastifyInstance } from "fastify";
 import { VlRewardError } from "../../errors.ts";
-import type { Served } from "../app.ts";
+import type { Served } from "../served.ts";
 
 export const mediaRoutes =
   ({ registry }: Served) =>

@@ -2,7 +2,7 @@
 
 import type { FastifyPluginCallback } from "fastify";
 import { z } from "zod";
-import type { Served } from "../app.ts";
+import type { Served } from "../served.ts";
 import type { ServedModel } from "../served-models.ts";
 
 const modelParams = z.object({ "*": z.string() });
@@ -28,11 +28,11 @@ export const modelRoutes =
     }
     app.get("/info", async () => {
       const { name, engine } = await models.find(undefined);
-      const { maxTokens, dtype } = engine.info;
+      const { maxTokens, dtype, label } = engine.info;
       return {
         model_id: name,
         model_dtype: dtype,
-        model_type: { classifier: { id2label: { 0: "LABEL_0" }, label2id: { LABEL_0: 0 } } },
+        model_type: { classifier: { id2label: { 0: label }, label2id: { [label]: 0 } } },
         max_input_length: maxTokens,
         max_client_batch_size: 1024,
         version,

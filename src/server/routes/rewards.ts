@@ -16,8 +16,8 @@ import { errorResult } from "../../data/result.ts";
 import { VlRewardError } from "../../errors.ts";
 import { embeddedRecord, whatToEmbed } from "../../reward/embed-records.ts";
 import { requestsFor, resultOf } from "../../reward/record-groups.ts";
-import type { Served } from "../app.ts";
 import { type Caller, callerOf } from "../caller.ts";
+import type { Served } from "../served.ts";
 import type { ServedModel } from "../served-models.ts";
 
 const embed = z

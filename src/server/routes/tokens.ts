@@ -7,7 +7,7 @@ import { besideKeys, placeMedia, readBeside } from "../../data/beside.ts";
 import { readMessages, wireMessages } from "../../data/messages.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { RewardEngine } from "../../reward/engine.ts";
-import type { Served } from "../app.ts";
+import type { Served } from "../served.ts";
 
 const tokenize = z
   .looseObject({
