@@ -29,16 +29,19 @@ const statuses: Readonly<Partial<Record<string, number>>> = {
 /** Bad input is 400, which trainers do not try again; 503 is tried again, and goes out with Retry-After. */
 export function statusOf(code: ErrorCode | (string & {}), style: ErrorStyle = "openai"): number {
   const status = statuses[code] ?? 400;
-  return style === "text-embeddings-inference" ? inference(status).status : status;
+  if (style !== "text-embeddings-inference") return status;
+  if (code === "empty_candidates") return 400;
+  if (code === "overloaded") return 429;
+  return { 400: 422, 500: 424 }[status] ?? status;
 }
 
-/** What text-embeddings-inference calls a failure; its clients expect 429 of a full queue. */
-function inference(status: number): { readonly status: number; readonly type: string } {
-  if (status === 400 || status === 422) return { status: 422, type: "Validation" };
-  if (status === 429 || status === 503) return { status: 429, type: "Overloaded" };
-  if (status === 500 || status === 424) return { status: 424, type: "Backend" };
-  return { status, type: status < 500 ? "Validation" : "Backend" };
-}
+/** What text-embeddings-inference calls a failure of a status. */
+const inferenceTypes: Readonly<Record<number, string>> = {
+  400: "Empty",
+  424: "Backend",
+  429: "Overloaded",
+  503: "Unhealthy",
+};
 
 const types: Readonly<Record<number, string>> = {
   401: "AuthenticationError",
@@ -59,7 +62,8 @@ export function errorBody(
   status: number,
 ): Readonly<Record<string, unknown>> {
   const { code, message } = error;
-  if (style === "text-embeddings-inference") return { error: message, error_type: inference(status).type };
+  if (style === "text-embeddings-inference")
+    return { error: message, error_type: inferenceTypes[status] ?? (status < 500 ? "Validation" : "Backend") };
   return {
     error: { message, type: typeOf(status), param: keyIn(message), code: status },
     object: "error",

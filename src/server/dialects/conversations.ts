@@ -48,11 +48,14 @@ export function mediaBeside(value: unknown, key: Key): readonly (ImagePart | Vid
 const contentObject = z.looseObject({ content: wireContent }, 'an object with "content"');
 const mediaObject = z.looseObject({ text: text.nullish(), ...besideKeys }, 'an object with "text"');
 
-/** One side of a pair: a string, {"content": parts}, or {"text", "image"}. */
+/** One side of a pair: a string, a list of parts, {"content": either}, or {"text", "image"}. */
 export function readSide(value: unknown, role: "user" | "assistant", key: Key): Message {
   const path = jsonPath(key);
   if (typeof value === "string" || typeof value !== "object" || value === null) {
     return settled({ role, content: read(sideText, value, key), path });
+  }
+  if (Array.isArray(value)) {
+    return settled({ role, content: readContent(read(wireContent, value, key), path), path });
   }
   if ("content" in value) {
     const { content } = read(contentObject, value, key);

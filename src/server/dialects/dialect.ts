@@ -37,6 +37,8 @@ export interface Answering {
   readonly id: string;
   /** Seconds since 1970. */
   readonly created: number;
+  /** Since the request came; 0 where absent. */
+  readonly seconds?: number;
   /** What the checkpoint calls its one label (`id2label["0"]`); "LABEL_0" where absent. */
   readonly label?: string;
 }

@@ -9,7 +9,7 @@ import { quote, VlRewardError } from "../../errors.ts";
 import type { ConversationTask, Task } from "./dialect.ts";
 import { invalid } from "./fields.ts";
 import { piecesOf } from "./marks.ts";
-import { writtenText } from "./written.ts";
+import { inOrder, writtenText } from "./written.ts";
 
 /** Pictures and videos for the places of a text, and where in the body they stand. */
 export interface MediaBeside {
@@ -152,7 +152,7 @@ const nothingToJudge = (found: string): VlRewardError =>
   new VlRewardError("no_assistant_turn", `${found}; nothing to score without an answer`);
 
 type Kind = "image" | "video";
-type Piece = string | ImagePart | { readonly place: Kind; readonly as: string };
+type Piece = string | ImagePart | { readonly place: Kind };
 
 /** One picture: a token for each of its parts, or one for all, as Qwen's and InternVL's processors leave them. */
 const visual =
@@ -177,10 +177,13 @@ function withMedia(turns: readonly Turn[], beside: MediaBeside | undefined, key:
         : turns.map(({ role, content }) => (role === "assistant" ? [content] : split(content, named)));
     return fill(turns, placed, beside, key);
   }
-  if (places.length === 0) return turns.map((turn, index) => messageOf(turn, pieces[index] ?? []));
+  if (places.length === 0) return fill(turns, pieces, { key: "the text", parts: [] }, key);
   if (marks.length === 0) throw nothingThere(places, key);
   const rest = pieces.map((turn) => turn.filter((piece) => !isMark(piece)));
-  return fill(turns, rest, { key: "its marks of registered pictures", parts: marks }, key);
+  const parts = marks.map((mark, index): ImagePart | VideoPart =>
+    places[index]?.place === "video" ? { type: "video", video: mark.image } : mark,
+  );
+  return fill(turns, rest, { key: "its marks of registered pictures", parts }, key);
 }
 
 const isPlace = (piece: Piece): piece is Exclude<Piece, string | ImagePart> =>
@@ -190,7 +193,7 @@ const isMark = (piece: Piece): piece is ImagePart => typeof piece !== "string" &
 function split(content: string, places: RegExp): Piece[] {
   return content.split(places).flatMap((piece, index): Piece[] => {
     if (index % 2 === 0) return piecesOf(piece);
-    return [{ place: piece.includes("video") ? "video" : "image", as: piece }];
+    return [{ place: piece.includes("video") ? "video" : "image" }];
   });
 }
 
@@ -201,44 +204,31 @@ function fill(
   key: string,
 ): Message[] {
   const places = pieces.flat().filter(isPlace);
-  if (places.length !== parts.length) {
+  const left = inOrder(
+    places.map(({ place }) => place),
+    parts,
+  )?.values();
+  if (left === undefined) {
     throw invalid(
       `${key}: expected as many pictures and videos as there are places in the text (<|image_pad|>, <|video_pad|>; or <image>, ` +
         `<video> where there is none of them), found ${parts.length} in ${source} for ${places.length}`,
     );
   }
-  const left = [...parts];
-  return turns.map((turn, index) => {
-    const filled = (pieces[index] ?? []).map((piece) =>
-      isPlace(piece) ? taken(piece.place, left, source, key) : piece,
-    );
-    return messageOf(turn, filled);
+  return turns.map(({ role }, index) => {
+    const filled = (pieces[index] ?? []).flatMap((piece) => (isPlace(piece) ? (left.next().value ?? []) : piece));
+    return { role, content: contentOf(filled) };
   });
 }
 
-/** The next part; a registered one may be either. */
-function taken(kind: Kind, left: (ImagePart | VideoPart)[], source: string, key: string): ImagePart | VideoPart {
-  const part = left.shift();
-  if (part?.type === kind) return part;
-  if (part?.type === "image" && part.image.startsWith("media:sha256:")) return { type: "video", video: part.image };
-  throw invalid(`${key}: a place for ${nounOf(kind)}, and ${source} has ${nounOf(part?.type ?? "image")} for it`);
+function contentOf(pieces: readonly (string | ImagePart | VideoPart)[]): Message["content"] {
+  if (pieces.every((piece) => typeof piece === "string")) return pieces.join("");
+  return pieces.map((piece): Part => (typeof piece === "string" ? { type: "text", text: piece } : piece));
 }
-
-function messageOf({ role }: Turn, pieces: readonly (Piece | ImagePart | VideoPart)[]): Message {
-  const parts = pieces.map((piece): Part => {
-    if (typeof piece === "string") return { type: "text", text: piece };
-    return "place" in piece ? { type: "text", text: piece.as } : piece;
-  });
-  if (parts.some(({ type }) => type !== "text")) return { role, content: parts };
-  return { role, content: pieces.filter((piece) => typeof piece === "string").join("") };
-}
-
-const nounOf = (kind: Kind): string => (kind === "image" ? "a picture" : "a video");
 
 /** How a client that sends rendered text gets its pictures here. */
-export const waysToSend =
-  'send pictures as "images": [[...], ...] with an entry for each text, as messages in "prompts", as "images" in its entry of "labels", or ' +
-  "register them with POST /v1/media and write <media:sha256:...> into the text";
+const waysToSend =
+  '/get_reward takes them as "images": [[...], ...], as "images" in "labels" or as messages in "prompts"; on any path they can be ' +
+  "registered with POST /v1/media and named by <media:sha256:...> in the text";
 
 const nothingThere = (places: readonly { readonly place: Kind }[], key: string): VlRewardError =>
   invalid(

@@ -30,17 +30,32 @@ export function writtenText(text: string, beside: MediaBeside | undefined, key: 
   const parts = beside?.parts ?? [];
   if (kinds.length > 0 && parts.length === 0) {
     throw invalid(
-      `${key}: the text has ${kinds.length} places for pictures or videos and none is there; send them beside it (image_data of ` +
-        "/classify with text, or messages with parts), or register them with POST /v1/media and write <media:sha256:...> into the text",
+      `${key}: the text has ${kinds.length} places for pictures or videos and none is there; /classify takes them as "image_data" beside ` +
+        '"text", or as parts of "messages"; on any path they can be registered with POST /v1/media and named by <media:sha256:...> in the text',
     );
   }
-  if (kinds.join() !== parts.map(({ type }) => type).join()) {
+  const media = inOrder(kinds, parts);
+  if (media === undefined) {
     throw invalid(
-      `${key}: expected as many pictures and videos as there are places in the text (<|image_pad|>, <|video_pad|>), in their ` +
-        `order, found ${parts.length} in ${beside?.key ?? "the body"} for ${kinds.length}`,
+      `${key}: expected as many pictures and videos as there are places in the text (<|image_pad|>, <|video_pad|>), found ` +
+        `${parts.length} in ${beside?.key ?? "the body"} for ${kinds.length}`,
     );
   }
-  return { written: text, media: parts };
+  return { written: text, media };
+}
+
+/** The pictures and videos in the order of the places for them; undefined where they are not as many. */
+export function inOrder(
+  kinds: readonly ("image" | "video")[],
+  parts: readonly (ImagePart | VideoPart)[],
+): readonly (ImagePart | VideoPart)[] | undefined {
+  if (kinds.length !== parts.length) return undefined;
+  const left = {
+    image: parts.filter(({ type }) => type === "image"),
+    video: parts.filter(({ type }) => type === "video"),
+  };
+  const media = kinds.flatMap((kind) => left[kind].shift() ?? []);
+  return media.length === kinds.length ? media : undefined;
 }
 
 /** @param answer the last turn, where it is the assistant's: its words are text */
