@@ -25,7 +25,7 @@ describe("bare numbers of Python", () => {
 });
 
 it.each([
-  ["", "not readable JSON"],
+  ["", "empty"],
   ["{", "not readable JSON"],
   [`${"[".repeat(600)}${"]".repeat(600)}`, "600 deep"],
   [`[${"0,".repeat(4_000_001)}0]`, "values"],

@@ -16,6 +16,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
  * @throws VlRewardError `invalid_request`
  */
 export function parseJsonBody(bytes: Uint8Array): unknown {
+  if (bytes.length === 0) throw new VlRewardError("invalid_request", "the body is empty; expected JSON");
   let text: string;
   try {
     text = utf8.decode(bytes);

@@ -69,7 +69,7 @@ export async function post(
     payload,
     headers: { "content-type": "application/json", ...headers },
   });
-  const isJson = /json/.test(String(answer.headers["content-type"]));
+  const isJson = /^application\/json/.test(String(answer.headers["content-type"]));
   return {
     status: answer.statusCode,
     headers: answer.headers,
