@@ -3,7 +3,8 @@
  * each read as the part that it means.
  *
  * A part's unknown keys are errors, because a misspelt `max_pixels` would silently change a score; OpenAI's `detail`, the
- * `cache_control` of other services and vLLM's `uuid` say nothing to this model and are let through. A key whose value is
+ * `cache_control` of other services and vLLM's `uuid` say nothing to this model and are let through; a `uuid` that stands in the place
+ * of an address and names what was registered with a server is the address. A key whose value is
  * null counts as absent: tables exported from Arrow fill every row with all keys.
  */
 
@@ -56,7 +57,11 @@ const sampling = {
 /** Transformers' ways to say where a part's medium is, beside the key of its own name. */
 const elsewhere = { url: address.exactOptional(), path: address.exactOptional(), base64: text.exactOptional() };
 
-const linked = z.union([address, urlObject], 'an object with "url", or an address');
+const linked = (kind: EmptyPart["empty"]) =>
+  z.preprocess(
+    (value) => bytesAsUrl(value, kind),
+    z.union([address, urlObject], 'an object with "url", or an address'),
+  );
 const footage = z.union(
   [address, z.array(z.union([address, fileObject], "an address"), "a list of addresses"), fileObject, urlObject],
   "an address or a list of the addresses of its frames",
@@ -64,7 +69,7 @@ const footage = z.union(
 
 const parts = {
   text: z.strictObject({ type: z.literal("text"), text, ...ignored }),
-  image_url: z.strictObject({ type: z.literal("image_url"), image_url: linked, ...size, ...ignored }),
+  image_url: z.strictObject({ type: z.literal("image_url"), image_url: linked("image"), ...size, ...ignored }),
   image: z.strictObject({
     type: z.literal("image"),
     image: location.exactOptional(),
@@ -80,7 +85,13 @@ const parts = {
     ...size,
     ...ignored,
   }),
-  video_url: z.strictObject({ type: z.literal("video_url"), video_url: linked, ...sampling, ...size, ...ignored }),
+  video_url: z.strictObject({
+    type: z.literal("video_url"),
+    video_url: linked("video"),
+    ...sampling,
+    ...size,
+    ...ignored,
+  }),
 };
 
 /** A part as JSON has it; `readPart` turns what it accepts into a part of a conversation. */
@@ -106,13 +117,29 @@ export function withoutNulls(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null));
 }
 
+/** `{"bytes"}` where an object with `url` is expected. */
+function bytesAsUrl(value: unknown, kind: EmptyPart["empty"]): unknown {
+  const { bytes, url, ...others }: { bytes?: unknown; url?: unknown } =
+    typeof value === "object" && value !== null ? value : {};
+  if (typeof bytes !== "string" || bytes === "" || url !== undefined) return value;
+  return { ...others, url: addressOf({ bytes }, kind) };
+}
+
 /** A string is a part of text; a part without a type has the type of the one key that names one. */
 function typed(value: unknown): unknown {
   if (typeof value === "string") return { type: "text", text: value };
   const part = withoutNulls(value);
-  if (typeof part !== "object" || part === null || "type" in part || Array.isArray(part)) return part;
+  if (typeof part !== "object" || part === null || Array.isArray(part)) return part;
+  if ("type" in part) return byUuid(part);
   const types = Object.keys(parts).filter((type) => type in part);
   return types.length === 1 ? { type: types[0], ...part } : part;
+}
+
+/** A part of vLLM's without an address, whose `uuid` is what a server has registered a picture or video under. */
+function byUuid(part: { readonly type: unknown; readonly uuid?: unknown }): unknown {
+  const { type, uuid } = part;
+  if ((type !== "image_url" && type !== "video_url") || type in part || typeof uuid !== "string") return part;
+  return uuid.startsWith("media:sha256:") ? { ...part, [type]: uuid } : part;
 }
 
 /** The keys that the object at `path` inside a record may have, given the record; for naming a misspelt one. */

@@ -64,15 +64,11 @@ export const cohereRerank: Dialect = {
   },
 };
 
-/** Cohere's v1 can choose fields of a document and cut it into chunks; here a document is judged whole. */
+/** Cohere's v1 can choose which fields of a document are judged. */
 function assertWholeDocuments(body: Body): void {
   const fields = optional(z.array(z.string("a string"), "a list of strings"), body, "rank_fields") ?? ["text"];
-  if (fields.length > 0 && fields.join() !== "text") {
-    throw invalid('rank_fields: only the field "text" of a document is read; write what is to be judged into it');
-  }
-  if (has(body, "max_chunks_per_doc")) {
-    throw invalid("max_chunks_per_doc: a document is judged whole and has no chunks; leave the key out");
-  }
+  if (fields.length === 0 || fields.join() === "text") return;
+  throw invalid('rank_fields: only the field "text" of a document is read; write what is to be judged into it');
 }
 
 function returned(document: unknown, answer: Message | undefined) {

@@ -12,7 +12,12 @@ export interface Limits {
   readonly conversation: number | undefined;
   readonly query: number | undefined;
   readonly document: number | undefined;
+  /** Of Cohere's v1, which judges the chunks of a document: it is whole where it is one chunk, or so few. */
+  readonly chunks: number | undefined;
 }
+
+/** Cohere's, of its smallest models. */
+const tokensOfChunk = 512;
 
 /** 0 is no limit of a side. */
 export function readLimits(body: Body, { mostTokens }: VllmFields): Limits {
@@ -20,6 +25,7 @@ export function readLimits(body: Body, { mostTokens }: VllmFields): Limits {
     conversation: mostTokens,
     query: optional(count, body, "max_tokens_per_query") || undefined,
     document: optional(count, body, "max_tokens_per_doc") || undefined,
+    chunks: tokensOfChunk * (optional(count, body, "max_chunks_per_doc") ?? 0) || undefined,
   };
 }
 
@@ -54,6 +60,7 @@ export function pairTasks(
         const tokens = isLimited ? (results[index]?.tokens ?? 0) : tokensOf(results);
         assertSideUncut(query, tokens, limits.query, "max_tokens_per_query", index);
         assertSideUncut(answer, tokens, limits.document, "max_tokens_per_doc", index);
+        assertSideUncut(answer, tokens, limits.chunks, "max_chunks_per_doc", index);
       }
     },
   };
