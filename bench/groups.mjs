@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** @typedef {import("../src/engine/group.ts").Group} Group */
+/** @typedef {import("../src/engine/group.ts").AnswerGroup} Group */
 
 /** @type {typeof import("../src/data/record.ts")} */
 const { readRecord } = await import(new URL("../dist/data/record.js", import.meta.url).href);

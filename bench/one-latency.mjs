@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
-/** @typedef {import("../src/engine/group.ts").Group} Group */
+/** @typedef {import("../src/engine/group.ts").AnswerGroup} Group */
 
 /**
  * @typedef {object} OneLatency

@@ -6,7 +6,7 @@ import { closeSync, openSync, readFileSync } from "node:fs";
 import Table from "cli-table3";
 import { readGroups } from "./groups.mjs";
 
-/** @typedef {import("../src/engine/group.ts").Group} Group */
+/** @typedef {import("../src/engine/group.ts").AnswerGroup} Group */
 
 /** @type {typeof import("../src/torch/index.ts")} */
 const { traced } = await import(new URL("../dist/torch/index.js", import.meta.url).href);

@@ -30,6 +30,8 @@ export const errorCodes = {
   score_not_finite: "the model computed no finite number: NaN in its weights, or an overflow in this precision",
   deadline_exceeded: "the group was not computed before its deadline",
   invalid_request: "a request to the server does not have the shape of its dialect",
+  overloaded: "as much waits as memory allows; the same request may be sent again in a while",
+  request_too_large: "a request to the server has a larger body than it takes",
   internal_error: "a defect of vl-reward; please report it",
   // A run: nothing can be scored.
   usage: "a command line flag or argument is wrong",

@@ -11,10 +11,10 @@ export type {
   TextPart,
   VideoPart,
 } from "./conversation.ts";
-export type { Group, ReadResult, Urgency } from "./engine/group.ts";
+export type { AnswerGroup, Group, ReadResult, Urgency, WrittenGroup } from "./engine/group.ts";
 export type { ComputeOptions, ComputeOptions as ScorerOptions } from "./engine/pass/pass.ts";
 export type { ReadAnswer, ReadAnswers, ReadRequest } from "./engine/read/reader.ts";
-export type { DeviceStats, EngineStats } from "./engine/threads/device-stats.ts";
+export type { DeviceStats, EngineStats, QueueStats } from "./engine/threads/device-stats.ts";
 export type { EngineInfo } from "./engine/threads/messages.ts";
 export { beginTrace, endTrace, type TraceTarget } from "./engine/threads/trace-file.ts";
 export { type ErrorCode, errorCodes, VlRewardError } from "./errors.ts";

@@ -16,6 +16,7 @@ import { tellFailure, tellUsageError } from "./failure.ts";
 import { Interrupted } from "./interrupts.ts";
 import { addManCommand } from "./man/command.ts";
 import { addScoreCommand } from "./score/command.ts";
+import { addServeCommand } from "./serve/command.ts";
 import { addSetupCommand } from "./setup/command.ts";
 import { addSynthCommand } from "./synth/command.ts";
 import { addTokenizerCommand } from "./tokenizer/command.ts";
@@ -34,6 +35,7 @@ const program = new Command("vl-reward")
 program.option("--json", "a failure as one JSON object on standard error; of doctor, its report"); // failure.ts reads it
 addScoreCommand(program);
 addEmbedCommand(program);
+addServeCommand(program);
 addTrainCommand(program);
 addEvaluateCommand(program);
 addTokenizerCommand(program);

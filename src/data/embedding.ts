@@ -39,10 +39,11 @@ export function rounded(vector: Float32Array, precision: Precision): Float32Arra
 
 /** A record's embeddings as one line of JSON Lines, with its line end; `file` is the input's, where there are several. */
 export function embeddingLine(record: EmbeddedRecord, precision: Precision, file?: string): string {
-  return `${JSON.stringify(withFile(wireOf(record, precision), file))}\n`;
+  return `${JSON.stringify(withFile(embeddingOf(record, precision), file))}\n`;
 }
 
-function wireOf(record: EmbeddedRecord, precision: Precision) {
+/** A record's embeddings as JSON has them. */
+export function embeddingOf(record: EmbeddedRecord, precision: Precision) {
   if ("error" in record) return record;
   const { id, kind } = record;
   const short = precision === "float16" ? shortFloat16 : shortFloat;

@@ -39,9 +39,23 @@ export function readRecordLine<Value>(
   lineNumber: number,
   read: (found: ReadRow, id: RecordId) => Value,
 ): LineResult<Value> {
-  let id: RecordId = lineNumber;
   try {
-    const record = withoutNulls(parseJson(line));
+    return readRecordValue(parseJson(line), lineNumber, read);
+  } catch (error) {
+    if (error instanceof VlRewardError) return { id: lineNumber, error };
+    throw error;
+  }
+}
+
+/** As `readRecordLine`, for what has been parsed already: a key that stood twice cannot be told any more. */
+export function readRecordValue<Value>(
+  value: unknown,
+  number: number,
+  read: (found: ReadRow, id: RecordId) => Value,
+): LineResult<Value> {
+  let id: RecordId = number;
+  try {
+    const record = withoutNulls(value);
     if (!isRecord(record))
       throw new VlRewardError("invalid_record", `expected a record, an object, found ${describe(record)}`);
     if ("id" in record) id = readId(record.id);

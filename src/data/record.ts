@@ -5,7 +5,7 @@
 import type { Message } from "../conversation.ts";
 import type { VlRewardError } from "../errors.ts";
 import { nothingToScore, type Row } from "./formats/row.ts";
-import { type RecordId, readRecordLine } from "./record-line.ts";
+import { type LineResult, type ReadRow, type RecordId, readRecordLine, readRecordValue } from "./record-line.ts";
 
 /** A prompt, which ends with the user's turn, and the answers to it that are scored. */
 export interface PreferenceRecord {
@@ -30,23 +30,27 @@ export type ReadRecord<Kind extends PreferenceRecord | PromptRecord = Preference
   | { readonly id: RecordId; readonly error: VlRewardError };
 
 /** Reads one line; whatever is in it, this returns and does not throw. */
-export function readRecord(line: string, lineNumber: number): ReadRecord {
-  return readAs(line, lineNumber, scorable);
-}
+export const readRecord = (line: string, lineNumber: number): ReadRecord =>
+  flat(readRecordLine(line, lineNumber, as(scorable)));
+
+/** As `readRecord`, for what has been parsed already. */
+export const readParsedRecord = (value: unknown, number: number): ReadRecord =>
+  flat(readRecordValue(value, number, as(scorable)));
 
 /** As `readRecord`, for those who want the prompt alone: a record may lack the answer. */
-export function readPromptRecord(line: string, lineNumber: number): ReadRecord<PreferenceRecord | PromptRecord> {
-  return readAs(line, lineNumber, anyKind);
-}
+export const readPromptRecord = (line: string, lineNumber: number): ReadRecord<PreferenceRecord | PromptRecord> =>
+  flat(readRecordLine(line, lineNumber, as(anyKind)));
 
-function readAs<Kind extends PreferenceRecord | PromptRecord>(
-  line: string,
-  lineNumber: number,
-  kindOf: (row: Row) => Kind,
-): ReadRecord<Kind> {
-  const read = readRecordLine(line, lineNumber, ({ format, row }) => ({ format: format.name, record: kindOf(row) }));
-  return "error" in read ? read : { id: read.id, ...read.value };
-}
+/** As `readPromptRecord`, for what has been parsed already. */
+export const readParsedPromptRecord = (value: unknown, number: number): ReadRecord<PreferenceRecord | PromptRecord> =>
+  flat(readRecordValue(value, number, as(anyKind)));
+
+const as =
+  <Kind>(kindOf: (row: Row) => Kind) =>
+  ({ format, row }: ReadRow) => ({ format: format.name, record: kindOf(row) });
+
+const flat = <Value extends object>(read: LineResult<Value>) =>
+  "error" in read ? read : { id: read.id, ...read.value };
 
 function scorable({ kind, prompt, answers }: Row): PreferenceRecord {
   if (kind === "prompt") throw nothingToScore(prompt.at(-1)?.role);

@@ -14,7 +14,7 @@ import type { Dispatcher } from "undici";
 import { VlRewardError } from "../errors.ts";
 import { proxyDispatcher, proxyFor } from "../net/proxy.ts";
 import { mediaName } from "./name.ts";
-import { forbidden, type MediaPolicy, tooLarge } from "./policy.ts";
+import { assertHostAllowed, forbidden, type MediaPolicy, tooLarge } from "./policy.ts";
 import { hostOf, isPublicAddress, refusalOf } from "./public-address.ts";
 
 /** What the network is to a fetch: how names resolve in it, which of its addresses are public, what leads out of it. */
@@ -68,6 +68,7 @@ async function followRedirects(
     if (url.username !== "" || url.password !== "") {
       throw fetchFailed(address, "it contains a user name or password, which are sent to no one; leave them away");
     }
+    if (typeof addresses === "object") assertHostAllowed(url.href, name, addresses.hosts);
     const guard = addresses === "public" ? { network, name } : undefined;
     const answered = await ask(url, signal, network.proxyFor(url), guard, async (answer) => {
       const location = [answer.headers.location].flat()[0];

@@ -6,15 +6,18 @@
  * where a path leads, public-address.ts where an address does.
  */
 import type { ImagePart, VideoPart } from "../conversation.ts";
-import { VlRewardError } from "../errors.ts";
+import { quote, VlRewardError } from "../errors.ts";
 import { isBase64Picture } from "./base64.ts";
 import { mediaName } from "./name.ts";
 
 export interface MediaPolicy {
   /** Files by a path or a file URL: all that can be read, those in one folder and the folders in it, or none. */
   readonly files: "anywhere" | { readonly below: string } | "none";
-  /** http(s) addresses: any, those of public servers only, redirects included, or none. */
-  readonly addresses: "any" | "public" | "none";
+  /**
+   * http(s) addresses, redirects included: any, those of public servers only, those of some hosts (with a port where it is not the
+   * scheme's own), wherever these are, or none.
+   */
+  readonly addresses: "any" | "public" | "none" | { readonly hosts: readonly string[] };
   readonly dataUrls: boolean;
   readonly limits: MediaLimits;
 }
@@ -27,6 +30,10 @@ export interface MediaLimits {
   /** Of one prompt with all its answers; the frames of a video that is a list of them are pictures. */
   readonly maxPictures: number;
   readonly maxVideos: number;
+  /** That are taken of one video, by its `fps` and length, or its `nframes`. */
+  readonly maxFrames: number;
+  /** For reading a video's index, and for decoding its frames: a file may be long, and its frames far from each other. */
+  readonly decodeSeconds: number;
   /** For one address: from the first request, redirects included, to the last byte. */
   readonly fetchSeconds: number;
   readonly maxRedirects: number;
@@ -42,6 +49,8 @@ export const localPolicy: MediaPolicy = {
     maxPixels: 178_956_970, // above this Pillow refuses a picture as a decompression bomb
     maxPictures: Number.POSITIVE_INFINITY,
     maxVideos: Number.POSITIVE_INFINITY,
+    maxFrames: Number.POSITIVE_INFINITY,
+    decodeSeconds: Number.POSITIVE_INFINITY,
     fetchSeconds: 60,
     maxRedirects: 5,
   },
@@ -57,6 +66,8 @@ export const serverPolicy: MediaPolicy = {
     maxPixels: 40_000_000,
     maxPictures: 64,
     maxVideos: 4,
+    maxFrames: 768, // what the reference takes at most unless it is told otherwise
+    decodeSeconds: 60,
     fetchSeconds: 15,
     maxRedirects: 3,
   },
@@ -81,6 +92,7 @@ export function assertKindAllowed(source: string, { files, addresses, dataUrls }
       'leave --no-network away, or set addresses to "public" or "any"',
     );
   }
+  if (kind === "address" && typeof addresses === "object") assertHostAllowed(source, name, addresses.hosts);
   if ((kind === "data" || kind === "base64") && !dataUrls) {
     throw forbidden(`${name}: the media policy allows no data URLs`, "set dataUrls to true");
   }
@@ -90,6 +102,20 @@ export function assertKindAllowed(source: string, { files, addresses, dataUrls }
       'send it as a data URL, or set files to "anywhere" or to { below: folder }',
     );
   }
+}
+
+/**
+ * Throws `media_forbidden` for an address of another host.
+ *
+ * @param name what an error calls it
+ */
+export function assertHostAllowed(address: string, name: string, hosts: readonly string[]): void {
+  const host = URL.canParse(address) ? new URL(address).host : "";
+  if (hosts.includes(host)) return;
+  throw forbidden(
+    `${name} is on the host ${quote(host)}, and the media policy allows ${hosts.join(", ")}`,
+    "send it as a data URL, or allow that host",
+  );
 }
 
 /**

@@ -187,6 +187,12 @@ describe("what cannot be read says so", () => {
     });
   });
 
+  test("one that takes longer than the policy allows is given up, in its index and between its frames", async () => {
+    const limits = { maxPixels: 10 ** 8, decodeSeconds: 0 };
+    const bytes = readFileSync(pathOf("h264.mp4"));
+    await expect(openVideo(bytesOf(bytes), "long", limits)).rejects.toMatchObject({ code: "media_too_large" });
+  });
+
   test("a playlist is not followed", async () => {
     const folder = await mkdtemp(join(tmpdir(), "video-"));
     try {

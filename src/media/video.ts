@@ -15,7 +15,7 @@ import type { CodecContext, FormatContext, Frame, IOContext, Packet, Stream } fr
 import { VlRewardError } from "../errors.ts";
 import type { RgbImage } from "./image.ts";
 import { mediaName } from "./name.ts";
-import { localPolicy } from "./policy.ts";
+import { localPolicy, type MediaLimits } from "./policy.ts";
 import type { MediaSource } from "./source.ts";
 import { type Container, containerNames, containerOf, cutIn, headLength, type Readable } from "./video-container.ts";
 import { type Ffmpeg, ioOverBytes, loadFfmpeg, RgbConverter, turnOf } from "./video-ffmpeg.ts";
@@ -39,18 +39,18 @@ export interface VideoReader extends AsyncDisposable {
 /**
  * `name` is what error messages call the video. The caller closes the reader.
  *
- * @param maxPixels a video of larger frames is refused
+ * @param limits a video of larger frames, or one that takes longer, is refused
  */
 export async function openVideo(
   source: MediaSource,
   name: string,
-  maxPixels = localPolicy.limits.maxPixels,
+  limits: Pick<MediaLimits, "maxPixels" | "decodeSeconds"> = localPolicy.limits,
 ): Promise<VideoReader> {
   const shownName = mediaName(name);
   const container = await probe(source, shownName);
   const reader = new FfmpegReader(await loadFfmpeg(), shownName, source, container);
   try {
-    await reader.open(maxPixels);
+    await reader.open(limits);
     return reader;
   } catch (error) {
     await reader.close();
@@ -115,6 +115,8 @@ class FfmpegReader implements VideoReader {
    */
   #time: number | undefined;
   #closed = false;
+  #patience = Number.POSITIVE_INFINITY; // seconds, of what was begun last
+  #begun = 0;
 
   constructor(ffmpeg: Ffmpeg, name: string, source: MediaSource, container: Container) {
     this.#ffmpeg = ffmpeg;
@@ -127,7 +129,9 @@ class FfmpegReader implements VideoReader {
     for (const frame of this.#decoded) frame.alloc();
   }
 
-  async open(maxPixels: number): Promise<void> {
+  async open({ maxPixels, decodeSeconds }: Pick<MediaLimits, "maxPixels" | "decodeSeconds">): Promise<void> {
+    this.#patience = decodeSeconds;
+    this.#begun = performance.now();
     const stream = await this.#openStream();
     const { width, height } = stream.codecpar;
     if (width <= 0 || height <= 0) {
@@ -154,6 +158,7 @@ class FfmpegReader implements VideoReader {
     let last: { readonly time: number; readonly image: RgbImage } | undefined;
     const missing = indices.find((index) => !(Number.isInteger(index) && index >= 0 && index < this.frameCount));
     if (missing !== undefined) throw new RangeError(`${this.#name}: no frame ${missing} among ${this.frameCount}`);
+    this.#begun = performance.now();
     for (const time of presentationTimes(indices, this.#index)) {
       if (last?.time !== time) last = { time, image: await this.#frameAt(time) };
       yield last.image;
@@ -248,6 +253,12 @@ class FfmpegReader implements VideoReader {
   /** The next packet of the stream into `#packet`; false at the end of the file. */
   async #readPacket(): Promise<boolean> {
     const { format, stream } = this.#opened();
+    if (performance.now() - this.#begun > 1000 * this.#patience) {
+      throw this.#error(
+        "media_too_large",
+        `it takes more than ${this.#patience} s to decode, the media policy's limit`,
+      );
+    }
     do {
       this.#packet.unref();
       const code = await format.readFrame(this.#packet);

@@ -18,6 +18,7 @@ import {
   type Stretch,
   type TokenizedConversation,
   tokenizeConversation,
+  tokenizeWritten,
 } from "../tokenizer/conversation.ts";
 import { placesInAnswer } from "../tokenizer/places.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -202,6 +203,90 @@ export class Processor {
     return { prefix: prompt, branches: cutBranches, visuals, answerTokens: this.answerTokens };
   }
 
+  /**
+   * Prepares a conversation that somebody has rendered already. Its answer begins where a conversation's does, behind the last
+   * control token that opens a turn, so that both have the same bits. Rejects as `prepare` does; with `invalid_record` where it has
+   * other places for pictures and videos than there are, and `token_unknown` for ids that are no tokens.
+   *
+   * @param written ids, or a text whose control tokens are recognised
+   */
+  async prepareWritten(
+    written: string | readonly number[],
+    media: readonly VisualPart[],
+    options: PrepareOptions,
+  ): Promise<GroupPrompt> {
+    assertMediaAllowed(media, options.policy ?? localPolicy);
+    const tokenizer = this.#remembering();
+    const given = typeof written === "string" ? tokenizeWritten(written, tokenizer) : this.#knownIds(written);
+    const { ids, places } = this.#onePlaceEach(given);
+    if (ids.length === 0) throw new VlRewardError("invalid_record", "the text is empty; expected a conversation");
+    assertPlaces(places, media);
+    const used = media.map((_, index) => index);
+    const visuals = await this.#read(media, [used], options);
+    const whole = this.#expand({ ids, stretches: [], media: places }, used, visuals);
+    const cut = this.#cut(whole.ids);
+    const end = whole.ids.length;
+    const from = cut === end ? end - 1 : cut; // of an open turn, the token that opens it is its answer
+    return {
+      prefix: slice(whole, 0, from, visuals),
+      branches: [slice(whole, from, end, visuals)],
+      visuals,
+      answerTokens: this.answerTokens,
+    };
+  }
+
+  /** The ids of a text whose control tokens are recognised, or of a conversation, each picture and video one placeholder. */
+  tokenize(given: string | readonly Message[]): number[] {
+    const tokenizer = this.#remembering();
+    return typeof given === "string" ? tokenizeWritten(given, tokenizer) : this.#tokenize(given, tokenizer).ids;
+  }
+
+  /** Each token as the vocabulary spells it. Throws `token_unknown`. */
+  spellings(ids: readonly number[]): string[] {
+    return this.#knownIds(ids).map((id) => this.#tokenizer.spelling(id) ?? "");
+  }
+
+  /** Throws `token_unknown`. */
+  decode(ids: readonly number[]): string {
+    return this.#tokenizer.decode(this.#knownIds(ids));
+  }
+
+  get maxTokens(): number {
+    return this.#family.maxPositions;
+  }
+
+  get readsMedia(): boolean {
+    return this.#family.visuals !== undefined;
+  }
+
+  /** @throws VlRewardError `token_unknown` */
+  #knownIds(ids: readonly number[]): number[] {
+    const { vocabulary } = this.#family;
+    const wrong = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
+    if (wrong === undefined) return [...ids];
+    throw new VlRewardError(
+      "token_unknown",
+      `${wrong} is no token of the model; expected ids from 0 to ${vocabulary - 1}`,
+    );
+  }
+
+  /** Of each run of placeholders one: the processors of policies write one for each visual token, templates write one. */
+  #onePlaceEach(given: readonly number[]): { ids: number[]; places: MediaPlace[] } {
+    const reader = this.#family.visuals;
+    const kinds = new Map(
+      (["image", "video"] as const).flatMap((kind) => (reader ? [[reader.placeholder(kind), kind]] : [])),
+    );
+    const ids: number[] = [];
+    const places: MediaPlace[] = [];
+    for (const [at, id] of given.entries()) {
+      const kind = kinds.get(id);
+      if (kind !== undefined && given[at - 1] === id) continue;
+      if (kind !== undefined) places.push({ position: ids.length, kind });
+      ids.push(id);
+    }
+    return { ids, places };
+  }
+
   #tokenize(messages: readonly Message[], tokenizer: Encoder): TokenizedConversation {
     return tokenizeConversation(messages, tokenizer, this.#template, this.#family.visuals?.placeholders);
   }
@@ -287,7 +372,23 @@ export class Processor {
     tokenizer: Encoder,
     placed: Message | undefined,
   ): Branch {
-    const { ids, media, stretches } = traced("tokenizer", () => this.#tokenize(messages, tokenizer));
+    const tokenized = traced("tokenizer", () => this.#tokenize(messages, tokenizer));
+    const own = placed && this.#places(placed, tokenized.ids, tokenized.stretches, tokenized.media);
+    return this.#expand(tokenized, used, visuals, own);
+  }
+
+  /**
+   * Every placeholder as many times as its visual has tokens.
+   *
+   * @param used the indices of its visuals, by their places
+   * @param own for each of the ids, its place in the answer's text, where that is wanted
+   */
+  #expand(
+    { ids, media }: TokenizedConversation,
+    used: readonly number[],
+    visuals: readonly Visual[],
+    own?: readonly (TextPlace | undefined)[],
+  ): Branch {
     const reader = this.#family.visuals;
     const expanded: number[] = [];
     const standing: { start: number; visual: Visual }[] = [];
@@ -308,7 +409,6 @@ export class Processor {
     }
     for (; copied < ids.length; copied++) expanded.push(ids[copied] ?? 0);
     this.#assertFits(expanded.length);
-    const own = placed && this.#places(placed, ids, stretches, media);
     // A picture's one place in `ids` is that of all its tokens.
     const standsFor = ids.flatMap((_, place) => new Array<number>(lengths.get(place) ?? 1).fill(place));
     return {
@@ -369,6 +469,17 @@ function assertSamePrompt(ids: Int32Array, cut: number, prompt: Int32Array): voi
   throw new VlRewardError(
     "config_invalid",
     "The chat template writes the prompt differently for different answers, which a shared prompt cannot have.",
+  );
+}
+
+/** Throws `invalid_record`: a place without a picture would be scored blind. */
+function assertPlaces(places: readonly MediaPlace[], media: readonly VisualPart[]): void {
+  const [found, expected] = [media.map(({ type }) => type), places.map(({ kind }) => kind)];
+  if (found.join() === expected.join()) return;
+  const list = (kinds: readonly string[]) => (kinds.length === 0 ? "none" : `${kinds.length} (${kinds.join(", ")})`);
+  throw new VlRewardError(
+    "invalid_record",
+    `the text has places for ${list(expected)} of pictures and videos, and there came ${list(found)}; send one for each place, in order`,
   );
 }
 

@@ -5,13 +5,13 @@
  * holds the model (pipeline.ts); here they get order, a bound on what is read ahead, and an end.
  */
 
-import type { PixelLimits } from "../conversation.ts";
-import { type Group, type ReadResult, type Urgency, weightOf } from "../engine/group.ts";
+import type { Message, PixelLimits } from "../conversation.ts";
+import { answersIn, type Group, type ReadResult, type Urgency, weightOf } from "../engine/group.ts";
 import type { ComputeOptions } from "../engine/pass/pass.ts";
 import type { ReadRequest } from "../engine/read/reader.ts";
 import type { EngineStats } from "../engine/threads/device-stats.ts";
 import type { EngineInfo } from "../engine/threads/messages.ts";
-import { Pipeline } from "../engine/threads/pipeline.ts";
+import { type EngineHealth, Pipeline } from "../engine/threads/pipeline.ts";
 import type { TraceTarget } from "../engine/threads/trace-file.ts";
 import { VlRewardError } from "../errors.ts";
 import { localPolicy, type MediaPolicy } from "../media/policy.ts";
@@ -91,6 +91,11 @@ export class RewardEngine implements AsyncDisposable {
     return new RewardEngine(pipeline, info);
   }
 
+  /** Whether groups are computed now; once it has failed they reject. */
+  get health(): EngineHealth {
+    return this.#pipeline.health;
+  }
+
   get stats(): EngineStats {
     return this.#pipeline.stats;
   }
@@ -132,8 +137,29 @@ export class RewardEngine implements AsyncDisposable {
 
   /** Reads one group, as `scoreGroup` scores one. */
   async readGroup(group: Group, requests: readonly ReadRequest[], options: CallOptions = {}): Promise<ReadResult> {
-    if (group.branches.length > mostAnswers) return { error: tooManyAnswers(group.branches.length) };
+    const answers = answersIn(group);
+    if (answers > mostAnswers) return { error: tooManyAnswers(answers) };
     return this.#pipeline.submit(group, { read: requests, ...options });
+  }
+
+  /**
+   * Token ids of a text, whose control tokens are recognised, or of a conversation as the chat template writes it, each picture and
+   * video one placeholder. Rejects with what is wrong with it.
+   *
+   * @param spellings whether each token's spelling in the vocabulary is wanted, too
+   */
+  async tokenize(
+    given: string | readonly Message[],
+    { spellings = false } = {},
+  ): Promise<{ readonly ids: readonly number[]; readonly spellings?: readonly string[] }> {
+    const answer = await this.#pipeline.ask({ of: given, spellings });
+    return "ids" in answer ? answer : { ids: [] };
+  }
+
+  /** The text of token ids, control tokens as they are written. Rejects with `token_unknown`. */
+  async detokenize(ids: readonly number[]): Promise<string> {
+    const answer = await this.#pipeline.ask({ ids });
+    return "text" in answer ? answer.text : "";
   }
 
   /** Frees the model and ends the threads. What is being scored rejects with `engine_closed`. */

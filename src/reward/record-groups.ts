@@ -1,20 +1,15 @@
 /** @file Records as groups for the engine, and what the engine makes of them as results: the two ends of the road. */
-import type { PreferenceRecord, PromptRecord } from "../data/record.ts";
+import type { PreferenceRecord } from "../data/record.ts";
 import type { RecordId } from "../data/record-line.ts";
 import { errorResult, type Result, scoreResult, type TokenReward } from "../data/result.ts";
-import type { Group, ReadResult } from "../engine/group.ts";
+import type { AnswerGroup, ReadResult } from "../engine/group.ts";
 import type { ReadRequest } from "../engine/read/reader.ts";
 import { VlRewardError } from "../errors.ts";
 import type { TextPlace } from "../models/prompt.ts";
 
 /** @param baseFolder where relative paths inside the record start */
-export function groupOf({ prompt, answers }: PreferenceRecord, baseFolder: string): Group {
+export function groupOf({ prompt, answers }: PreferenceRecord, baseFolder: string): AnswerGroup {
   return { prefix: prompt, branches: answers, baseFolder };
-}
-
-/** A record's prompt alone: a group has an answer, and a prompt is the same with any, so this one's is empty. */
-export function promptGroupOf({ prompt }: PreferenceRecord | PromptRecord, baseFolder: string): Group {
-  return { prefix: prompt, branches: [{ role: "assistant", content: "" }], baseFolder };
 }
 
 /** What is read for a record's result. */

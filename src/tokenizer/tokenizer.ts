@@ -22,6 +22,8 @@ const cachedPieces = 1 << 16;
 
 const fileName = "tokenizer.json";
 
+const byteOf: ReadonlyMap<string, number> = new Map(byteCharacters.map((character, byte) => [character, byte]));
+
 /** A token and where it stands in a text, in code points. */
 export interface PlacedToken {
   readonly id: number;
@@ -53,6 +55,8 @@ export class Tokenizer {
   readonly #utf8 = new TextEncoder();
   /** By id; made when places are first asked for. */
   #bytesOfToken: Uint32Array | undefined;
+  /** By id; made when one is first asked for. */
+  #spellings: ReadonlyMap<number, string> | undefined;
 
   /** @throws config_invalid if the vocabulary lacks a byte or a part of a merge, or the split rule is not understood */
   constructor(json: TokenizerJson) {
@@ -144,6 +148,23 @@ export class Tokenizer {
       offset += length;
     }
     return tokens;
+  }
+
+  /** A token as the vocabulary spells it, byte by byte; undefined for an id that has none. */
+  spelling(id: number): string | undefined {
+    this.#spellings ??= new Map([...this.#vocab, ...this.#addedTokens].map(([token, id]) => [id, token]));
+    return this.#spellings.get(id);
+  }
+
+  /** The text of ids, control tokens as they are written; what is no UTF-8 becomes U+FFFD. */
+  decode(ids: readonly number[]): string {
+    const bytes: number[] = [];
+    for (const id of ids) {
+      const spelling = this.spelling(id) ?? "";
+      if (this.#addedTokens.has(spelling)) bytes.push(...this.#utf8.encode(spelling));
+      else for (const character of spelling) bytes.push(byteOf.get(character) ?? 0);
+    }
+    return new TextDecoder().decode(Uint8Array.from(bytes));
   }
 
   /** Tokens that have no row in an embedding of so many, by their ids. */

@@ -27,7 +27,7 @@ test("the example of RewardEngine runs, and the process ends once the engine is 
   expect(status).toBe(0);
 });
 
-test("a thread that crashes ends the engine with its error, not the process", () => {
+test("a thread that crashes is started anew: what it died of gets an error, the next group its score", () => {
   const program = `
     import { RewardEngine } from "vl-reward";
     const engine = await RewardEngine.open({ folder: "models/tiny", dtype: "float32", device: "cpu" });
@@ -36,13 +36,18 @@ test("a thread that crashes ends the engine with its error, not the process", ()
       branches: [{ role: "assistant", content: "Yes." }],
       baseFolder: ".",
     });
-    const say = ({ code, message }) => console.log(code, message);
-    await engine.scoreGroup(group("a b ".repeat(2_000_000))).catch(say);
-    await engine.score([group("Really?")]).next().catch(say);
+    const say = (result) => console.log(result.error?.code ?? result.scores[0], result.error?.message ?? engine.health);
+    say(await engine.scoreGroup(group("Really?")));
+    const [bad, good] = [engine.scoreGroup(group("a b ".repeat(2_000_000))), engine.scoreGroup(group("Really?"))];
+    say(await bad);
+    say(await good);
     await engine.close();
   `;
   // So little that it runs out in JavaScript: within one of V8's own functions it would abort the process.
   const { status, stdout } = run(program, "--max-old-space-size=32");
-  expect(stdout).toMatch(/^(internal_error A thread of the engine has ended early: .*out of memory\n){2}$/);
+  const [before, bad, after] = stdout.trim().split("\n");
+  expect(before).toMatch(/^-?\d+\.\d+ ready$/);
+  expect(bad).toMatch(/^internal_error A thread of the engine has ended early: .*out of memory$/);
+  expect(after).toBe(before);
   expect(status).toBe(0);
 });

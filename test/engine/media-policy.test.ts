@@ -46,6 +46,7 @@ test("limits hold for pictures, frames and videos", async () => {
     "media_forbidden",
     "media_forbidden",
   ]);
+  expect(await outcomes(limited({ maxFrames: 1 }), ask(picture), watch(video))).toEqual(["scored", "media_too_large"]);
   const large = await outcomes(limited({ maxPixels: 100 }), ...groups);
   expect(large).toEqual(groups.map(() => "media_too_large"));
 });

@@ -184,7 +184,8 @@ test("a group that fails in a pass does not harm the others of it", async () => 
   const results = await Promise.all(groups.map((one) => engine.readGroup(one, [request])));
   expect(results[0]).toHaveProperty("error.code", "invalid_record");
   expect(results[3]).toHaveProperty("error.code", "invalid_record");
-  expect(results.slice(1, 3)).toEqual(alone);
+  const found = results.slice(1, 3).map((result) => ("answers" in result ? result.answers : result));
+  expect(found).toEqual(alone.map((result) => ("answers" in result ? result.answers : result)));
   expect(scoresOf(await long)).toHaveLength(10);
 });
 

@@ -1,7 +1,7 @@
 /** @file The measurement, by judges whose figures are known: one that knows the truth, one that guesses, one that sees little. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { Group } from "../../engine/group.ts";
+import type { AnswerGroup } from "../../engine/group.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { GroupResult } from "../../reward/engine.ts";
 import { categoriesOf } from "../../synthetic/document.ts";
@@ -10,13 +10,13 @@ import { readEvaluation } from "./evaluation.ts";
 import { type Judge, measure, questionCount } from "./measure.ts";
 
 /** Answers by what is said of a group: its scores, the right answer's first. */
-const judge = (scores: (group: Group) => readonly number[]): Judge =>
+const judge = (scores: (group: AnswerGroup) => readonly number[]): Judge =>
   async function* (groups): AsyncGenerator<GroupResult> {
     for (const group of groups) yield { scores: scores(group), tokens: 0 };
   };
-const knows = ({ branches }: Group): number[] => branches.map((_, index) => (index === 0 ? 1 : 0));
+const knows = ({ branches }: AnswerGroup): number[] => branches.map((_, index) => (index === 0 ? 1 : 0));
 
-const pictureOf = ({ prefix: [prompt] }: Group): string | undefined => {
+const pictureOf = ({ prefix: [prompt] }: AnswerGroup): string | undefined => {
   const content = prompt?.content ?? "";
   const image = typeof content === "string" ? undefined : content.find((part) => part.type === "image");
   return image?.image;

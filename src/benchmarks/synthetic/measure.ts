@@ -3,7 +3,7 @@
  * of the picture, on combinations that no training document has; and what a model without pictures makes of the same.
  */
 
-import type { Group } from "../../engine/group.ts";
+import type { AnswerGroup } from "../../engine/group.ts";
 import { VlRewardError } from "../../errors.ts";
 import { calibrationError, calibrationOf, pairedDifference, type Share, shareOf } from "../../report/statistics.ts";
 import type { GroupResult } from "../../reward/engine.ts";
@@ -14,7 +14,7 @@ import { type CategoryResult, kindOf, type SyntheticEvaluation } from "./evaluat
 import { type Asked, questions } from "./questions.ts";
 
 /** What scores groups, in order: an engine's `score`. */
-export type Judge = (groups: Iterable<Group>) => AsyncIterable<GroupResult>;
+export type Judge = (groups: Iterable<AnswerGroup>) => AsyncIterable<GroupResult>;
 
 export interface Measurement {
   readonly judge: Judge;

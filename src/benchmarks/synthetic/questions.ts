@@ -1,6 +1,6 @@
 /** @file The questions of the benchmark: one from each document, so that no two have a picture in common. */
 
-import type { Group } from "../../engine/group.ts";
+import type { AnswerGroup } from "../../engine/group.ts";
 import { syntheticDocument } from "../../synthetic/document.ts";
 import { pictureUrl, promptOf } from "../../synthetic/preference.ts";
 import type { Category } from "../../synthetic/question.ts";
@@ -27,7 +27,7 @@ export interface Asked {
  * The hardest level's documents; each is made when it is asked for. The right answer is the first, and the second the wrong one
  * of its pair. The same number of a category asks the same at every size, blank or not.
  */
-export function* questions({ seed, split, category, size, blank, answers, count }: Asked): Generator<Group> {
+export function* questions({ seed, split, category, size, blank, answers, count }: Asked): Generator<AnswerGroup> {
   let asked = 0;
   for (let index = 0; asked < count; index++) {
     const document = syntheticDocument({

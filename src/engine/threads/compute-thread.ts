@@ -7,7 +7,7 @@
 import path from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { VlRewardError } from "../../errors.ts";
-import { readJson } from "../../files/json.ts";
+import { asObject, readJson } from "../../files/json.ts";
 import type { GroupPrompt } from "../../models/prompt.ts";
 import { toWire } from "../../tasks/wire-error.ts";
 import { traced } from "../../torch/index.ts";
@@ -58,17 +58,18 @@ function run(): void {
   parentPort?.ref(); // a prepare thread that crashes takes its port with it: this thread is not to end before it is told
   const { place, parameters, shape, notes } = runner;
   const { hidden: hiddenSize } = shape.decoder;
-  tell({
-    kind: "ready",
-    info: { ...place, parameters, hiddenSize, untrained: isUntrained(options.base ?? options.folder), notes },
-  });
+  const config = asObject(readJson(path.join(options.base ?? options.folder, "config.json"))) ?? {};
+  const { untrained, id2label } = config;
+  const label = String(asObject(id2label)?.["0"] ?? "LABEL_0").slice(0, 200);
+  // A checkpoint of this project says in its config.json that its weights are random.
+  tell({ kind: "ready", info: { ...place, parameters, hiddenSize, untrained: untrained === true, label, notes } });
 }
 
 function arrive(id: number, prompt: GroupPrompt, ask: Ask): void {
-  const { priority = 0, deadline } = ask;
+  const { priority = 0, client, deadline } = ask;
   const patches = prompt.visuals.reduce((sum, visual) => sum + visual.patches, 0);
   const tokens = promptTokens(prompt);
-  waiting.push({ id, prompt, ask, tokens, patches, priority, deadline, passedOver: 0, alone: false });
+  waiting.push({ id, prompt, ask, tokens, patches, priority, client, deadline, passedOver: 0, alone: false });
 }
 
 /** A turn of the event loop lies between two steps: it takes in what has arrived meanwhile. */
@@ -103,7 +104,8 @@ function taken(ids: readonly number[]): Arrived[] {
 function begin(runner: PassRunner, groups: readonly Arrived[], budget: StepBudget): void {
   const interrupted = running.at(-1);
   if (interrupted) interrupted.interruptions++;
-  for (const group of waiting) group.passedOver++;
+  const last = Math.max(...groups.map(({ id }) => id));
+  for (const group of waiting) if (group.id < last) group.passedOver++;
   const sums = groups.reduce(
     (sum, { tokens, patches }) => ({ tokens: sum.tokens + tokens, patches: sum.patches + patches }),
     { tokens: 0, patches: 0 },
@@ -121,6 +123,7 @@ function begin(runner: PassRunner, groups: readonly Arrived[], budget: StepBudge
     interruptions: 0,
   };
   running.push(pass);
+  tell({ kind: "began", ids: groups.map(({ id }) => id) });
 }
 
 /** One step of the pass on top. When it fails, its groups are tried one by one: the others' answers do not depend on the one. */
@@ -184,12 +187,6 @@ function forget(id: number): void {
   if (pass.forgotten.size < pass.groups.length) return;
   pass.steps.return([]); // nobody waits for it
   running.splice(running.indexOf(pass), 1);
-}
-
-/** A checkpoint of this project says in its config.json that its weights are random. */
-function isUntrained(folder: string): boolean {
-  const config = readJson(path.join(folder, "config.json"));
-  return typeof config === "object" && config !== null && "untrained" in config && config.untrained === true;
 }
 
 const passMessage = (runner: PassRunner, results: readonly PassResult[], seconds: number): FromCompute => ({

@@ -15,9 +15,20 @@ export interface DeviceStats {
   readonly sequencesInside: number;
   /** Of all sequences, prompts counted for each answer. */
   readonly tokens: number;
+  /** Through the model, whole or in part. */
+  readonly passes: number;
   readonly computeSeconds: number;
   /** Hits and sizes. */
   readonly caches: PassCaches;
+}
+
+/** What waits for an answer, now. */
+export interface QueueStats {
+  readonly length: number;
+  /** How long ago the oldest was submitted; 0 where there is none. */
+  readonly oldestSeconds: number;
+  /** What their texts and data URLs take, about. */
+  readonly bytes: number;
 }
 
 /** Counts since the engine was opened. */
@@ -28,6 +39,11 @@ export interface EngineStats {
   readonly sequencesInside: number;
   /** Of all sequences, prompts counted for each answer. */
   readonly tokens: number;
+  readonly passes: number;
+  /** Pictures and videos that were prepared. */
+  readonly visuals: number;
+  /** Groups that are not answered. */
+  readonly queue: QueueStats;
   /** In which something was read, decoded, resized or tokenized, beside the arithmetic. */
   readonly mediaSeconds: number;
   /** Of all devices, added up. */
@@ -45,13 +61,15 @@ export const nothingYet = (device: string): DeviceStats => ({
   sequences: 0,
   sequencesInside: 0,
   tokens: 0,
+  passes: 0,
   computeSeconds: 0,
   caches: { features: sumOfStats([]), prefixes: sumOfStats([]) },
 });
 
 export function engineStats(
   devices: readonly DeviceStats[],
-  media: { readonly seconds: number; readonly bytesPeak: number },
+  media: { readonly seconds: number; readonly bytesPeak: number; readonly visuals: number },
+  queue: QueueStats,
   pictures: readonly CacheStats[],
 ): EngineStats {
   const total = (count: (stats: DeviceStats) => number): number =>
@@ -60,6 +78,9 @@ export function engineStats(
     sequences: total(({ sequences }) => sequences),
     sequencesInside: total(({ sequencesInside }) => sequencesInside),
     tokens: total(({ tokens }) => tokens),
+    passes: total(({ passes }) => passes),
+    visuals: media.visuals,
+    queue,
     mediaSeconds: media.seconds,
     mediaBytesPeak: media.bytesPeak,
     computeSeconds: total(({ computeSeconds }) => computeSeconds),

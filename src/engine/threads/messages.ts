@@ -10,7 +10,7 @@
  */
 
 import type { MessagePort } from "node:worker_threads";
-import type { PixelLimits } from "../../conversation.ts";
+import type { Message, PixelLimits } from "../../conversation.ts";
 import type { MediaPolicy } from "../../media/policy.ts";
 import type { GroupPrompt } from "../../models/prompt.ts";
 import type { WireError } from "../../tasks/wire-error.ts";
@@ -40,7 +40,18 @@ export type ToPrepare =
   | { readonly kind: "prepare"; readonly id: number; readonly group: Group; readonly ask: Ask }
   /** There is room for what the group has asked for. */
   | { readonly kind: "room"; readonly id: number }
-  | { readonly kind: "forget"; readonly id: number };
+  | { readonly kind: "forget"; readonly id: number }
+  | ({ readonly kind: "tokens"; readonly id: number } & TokenQuestion);
+
+/** What is to be known of tokens: those of a text or a conversation, or what ids stand for. */
+export type TokenQuestion =
+  | { readonly of: string | readonly Message[]; readonly spellings: boolean }
+  | { readonly ids: readonly number[] };
+
+/** Of a text, ids, each picture and video one placeholder, and their spellings where they are wanted; of ids, their text. */
+export type TokenAnswer =
+  | { readonly ids: readonly number[]; readonly spellings?: readonly string[] }
+  | { readonly text: string };
 
 /** What is wanted of a group, and how urgently. */
 export interface Ask extends Urgency {
@@ -48,8 +59,9 @@ export interface Ask extends Urgency {
 }
 
 export type FromPrepare =
-  | { readonly kind: "ready" }
+  | { readonly kind: "ready"; readonly maxTokens: number; readonly readsMedia: boolean }
   | { readonly kind: "broken"; readonly error: WireError } // and nothing more will come
+  | { readonly kind: "tokens"; readonly id: number; readonly answer: TokenAnswer | { readonly error: WireError } }
   /** Its pictures and videos will take so many bytes; they are decoded once there is room. */
   | { readonly kind: "opened"; readonly id: number; readonly bytes: number }
   | {
@@ -57,6 +69,8 @@ export type FromPrepare =
       readonly id: number;
       readonly bytes: number;
       readonly hasMedia: boolean;
+      /** Pictures and videos. */
+      readonly visuals: number;
       readonly seconds: number;
       readonly pictures: CacheStats; // of this thread, so far
     }
@@ -91,6 +105,7 @@ export interface DeviceInfo {
   readonly parameters: number;
   readonly hiddenSize: number;
   readonly untrained: boolean;
+  readonly label: string;
   readonly notes: readonly string[];
 }
 
@@ -105,14 +120,22 @@ export interface EngineInfo {
   readonly hiddenSize: number;
   /** The checkpoint says of itself that its weights are random. */
   readonly untrained: boolean;
+  /** What the checkpoint calls its one label, `id2label["0"]`; LABEL_0, as transformers does, where it says nothing. */
+  readonly label: string;
   /** What a person should know of how the checkpoint was read: files that were passed over, an adapter that was merged. */
   readonly notes: readonly string[];
+  /** Of the longest conversation. */
+  readonly maxTokens: number;
+  /** Whether it sees pictures and videos. */
+  readonly readsMedia: boolean;
 }
 
 export type FromCompute =
   | { readonly kind: "ready"; readonly info: DeviceInfo }
   | { readonly kind: "broken"; readonly error: WireError }
   | { readonly kind: "forgotten"; readonly id: number }
+  /** A pass of these groups; those before it go on when it is over. */
+  | { readonly kind: "began"; readonly ids: readonly number[] }
   | {
       readonly kind: "pass";
       /** Of the groups that are done. */
@@ -124,5 +147,5 @@ export type FromCompute =
     };
 
 export type PassResult =
-  | ({ readonly id: number } & Exclude<ReadResult, { readonly error: unknown }>)
+  | ({ readonly id: number } & Omit<Exclude<ReadResult, { readonly error: unknown }>, "seconds">)
   | { readonly id: number; readonly error: WireError };

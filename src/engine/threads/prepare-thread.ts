@@ -15,7 +15,7 @@ import { type Group, hasMedia } from "../group.ts";
 import { ByteCache } from "../pass/byte-cache.ts";
 import { promptBytes, promptKey, promptTokens } from "../pass/plan.ts";
 import { DeviceLoad } from "./device-load.ts";
-import type { Ask, FromPrepare, PrepareTask, Prompt, ToPrepare } from "./messages.ts";
+import type { Ask, FromPrepare, PrepareTask, Prompt, TokenAnswer, TokenQuestion, ToPrepare } from "./messages.ts";
 import { traceThread } from "./trace-file.ts";
 
 const {
@@ -43,25 +43,44 @@ async function run(): Promise<void> {
   parentPort?.on("message", (message: ToPrepare) => {
     if (message.kind === "prepare") void prepare(processor, message.id, message.group, message.ask);
     else if (message.kind === "room") waiting.get(message.id)?.();
+    else if (message.kind === "tokens") answer(processor, message.id, message);
     else forget(message.id);
   });
-  tell({ kind: "ready" });
+  tell({ kind: "ready", maxTokens: processor.maxTokens, readsMedia: processor.readsMedia });
+}
+
+function answer(processor: Processor, id: number, question: TokenQuestion): void {
+  try {
+    tell({ kind: "tokens", id, answer: tokensOf(processor, question) });
+  } catch (error) {
+    tell({ kind: "tokens", id, answer: { error: toWire(error) } });
+  }
+}
+
+function tokensOf(processor: Processor, question: TokenQuestion): TokenAnswer {
+  if ("ids" in question) return { text: processor.decode(question.ids) };
+  const ids = processor.tokenize(question.of);
+  return { ids, ...(question.spellings && { spellings: processor.spellings(ids) }) };
 }
 
 async function prepare(processor: Processor, id: number, group: Group, ask: Ask): Promise<void> {
-  const { prefix, branches, baseFolder } = group;
   const stop = new AbortController();
   if (underWay.size === 0) busySince = performance.now();
   underWay.set(id, stop);
   try {
     const options = {
-      baseFolder,
+      baseFolder: group.baseFolder,
       signal: stop.signal,
       policy: media,
       places: ask.read.some(({ kind }) => kind === "rewards"),
       room: (bytes: number) => room(id, bytes, stop.signal),
     };
-    const work = () => traced("prepare", () => processor.prepare(prefix, branches, options));
+    const work = () =>
+      traced("prepare", () =>
+        "written" in group
+          ? processor.prepareWritten(group.written, group.media, options)
+          : processor.prepare(group.prefix, group.branches, options),
+      );
     const prompt = await (trace ? trace.inLane(work) : work());
     stop.signal.throwIfAborted();
     trace?.flush();
@@ -69,7 +88,8 @@ async function prepare(processor: Processor, id: number, group: Group, ask: Ask)
     const device = load.assign(promptKey(prompt), tokens);
     prompts[device]?.postMessage({ kind: "prompt", id, prompt, ask } satisfies Prompt, ownBuffers(prompt));
     const [bytes, seconds] = [promptBytes(prompt), secondsOf(id)];
-    tell({ kind: "prepared", id, bytes, hasMedia: hasMedia(group), seconds, pictures: pictures.stats });
+    const visuals = prompt.visuals.length;
+    tell({ kind: "prepared", id, bytes, hasMedia: hasMedia(group), visuals, seconds, pictures: pictures.stats });
   } catch (error) {
     tell({ kind: "failed", id, error: toWire(error), hasMedia: hasMedia(group), seconds: secondsOf(id) });
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type RunningPass, schedule, type WaitingGroup } from "./schedule.ts";
+import { randomFrom } from "../../../test/random-groups.ts";
+import { firstInTurn, inTurns, type RunningPass, schedule, type WaitingGroup } from "./schedule.ts";
 
 const budget = { tokens: 1000, patches: 4000 };
 
@@ -43,6 +44,31 @@ describe("without a running pass", () => {
 
   test("the more urgent come first", () => {
     expect(begun([group(0), group(1, { priority: 5 }), group(2, { priority: 1 })])).toEqual([1, 2, 0]);
+  });
+});
+
+describe("clients", () => {
+  test("take turns among groups of one priority, each in the order of its own", () => {
+    const ofA = [0, 1, 2].map((id) => group(id, { client: "a" }));
+    const ofB = [3, 4].map((id) => group(id, { client: "b" }));
+    const urgent = group(5, { client: "a", priority: 1 });
+    expect(begun([...ofA, ...ofB, urgent])).toEqual([5, 0, 3, 1, 4, 2]);
+  });
+
+  test("the first in turn is the first of all turns", () => {
+    const random = randomFrom(1);
+    for (let round = 0; round < 200; round++) {
+      const waiting = Array.from({ length: 1 + random(20) }, (_, id) =>
+        group(id, {
+          client: ["a", "b", undefined][random(3)],
+          priority: random(3),
+          passedOver: random(12),
+        }),
+      );
+      expect(firstInTurn(waiting)).toBe(inTurns(waiting)[0]);
+      expect(inTurns(waiting).toSorted((a, b) => a.id - b.id)).toEqual(waiting);
+    }
+    expect(firstInTurn([])).toBeUndefined();
   });
 });
 
@@ -100,7 +126,8 @@ function played(arrivals: (step: number) => WaitingGroup[], steps: (id: number) 
         waiting.splice(waiting.indexOf(one), 1);
         waited.set(one.id, step - one.came);
       }
-      for (const one of waiting) one.passedOver++;
+      const last = Math.max(...turn.ids);
+      for (const one of waiting) if (one.id < last) one.passedOver++;
       const left = Math.max(...own.map(({ id }) => steps(id)));
       const priority = Math.max(...own.map((one) => one.priority));
       stack.push({ ids: turn.ids, left, state: { priority, isShort: left <= 1, interruptions: 0 } });
@@ -126,18 +153,34 @@ describe("played over time", () => {
     expect([0, 1, 2, 3, 4].map((id) => waited.has(id))).toEqual([true, true, true, true, true]);
   });
 
-  test("nobody starves: a long one among an endless stream of small ones, an unimportant one among important ones", () => {
-    const small = played(
-      (step) => (step === 3 ? [long(3000), group(step, { tokens: 900 })] : [group(step, { tokens: 900 })]),
-      (id) => (id === 3000 ? 10 : 1),
+  test("a newcomer waits for a pass or two, not for the thousand groups of another, nor does an urgent one of the same", () => {
+    const thousand = Array.from({ length: 1000 }, (_, id) => group(id, { tokens: 500, client: "a" }));
+    const { waited, left } = played(
+      (step) => {
+        if (step === 0) return thousand;
+        if (step >= 50 && step < 70) return [group(1000 + step, { tokens: 500, client: "b" })];
+        return step === 90 ? [group(2000, { tokens: 500, client: "a", priority: 1 })] : [];
+      },
+      () => 1,
       200,
     );
-    expect(small.waited.get(3000)).toBeLessThan(20);
+    for (let id = 1050; id < 1070; id++) expect(waited.get(id)).toBeLessThanOrEqual(2);
+    expect(waited.get(2000)).toBeLessThanOrEqual(2);
+    expect(left).toHaveLength(1021 - 400); // every pass was full: two groups each
+  });
+
+  test("nobody starves: a long one among an endless stream of small ones, an unimportant one among important ones", () => {
+    const small = played(
+      (step) => (step === 3 ? [long(3), group(1003, { tokens: 900 })] : [group(1000 + step, { tokens: 900 })]),
+      (id) => (id === 3 ? 10 : 1),
+      200,
+    );
+    expect(small.waited.get(3)).toBeLessThan(20);
     const unimportant = played(
-      (step) => [group(step, { tokens: 900, priority: 5 }), ...(step === 0 ? [group(5000, { tokens: 900 })] : [])],
+      (step) => [group(10 + step, { tokens: 900, priority: 5 }), ...(step === 0 ? [group(5, { tokens: 900 })] : [])],
       () => 1,
       100,
     );
-    expect(unimportant.waited.get(5000)).toBeLessThan(20);
+    expect(unimportant.waited.get(5)).toBeLessThan(20);
   });
 });

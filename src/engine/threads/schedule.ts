@@ -19,7 +19,9 @@ export interface WaitingGroup {
   readonly priority: number;
   /** Milliseconds since 1970 after which nobody wants it any more. */
   readonly deadline?: number | undefined;
-  /** Passes that have begun without it since it arrived. */
+  /** Among groups of one priority, clients take turns. */
+  readonly client?: string | undefined;
+  /** Passes with groups that came later, which have begun without it. */
   readonly passedOver: number;
   /** Whether it shares a pass with no other: one with others has failed. */
   readonly alone: boolean;
@@ -47,7 +49,7 @@ export type Turn =
   | { readonly kind: "go on" }
   | { readonly kind: "rest" };
 
-/** Passes that begin before a group that was passed over comes first, whatever its priority. */
+/** Passes with later groups that begin before one that was passed over comes first, whatever its priority. */
 const patience = 8;
 
 /** How often a pass is interrupted by more urgent ones before it makes a step. */
@@ -68,7 +70,7 @@ export function schedule(
 ): { readonly expired: readonly number[]; readonly turn: Turn } {
   const isLate = ({ deadline }: WaitingGroup): boolean => deadline !== undefined && deadline <= now;
   const expired = waiting.filter(isLate).map(({ id }) => id);
-  const inTime = [...waiting.filter((group) => !isLate(group))].sort(byUrgency);
+  const inTime = inTurns(waiting.filter((group) => !isLate(group)));
   const top = running.at(-1);
   const candidates = top ? inTime.filter((group) => interrupts(group, top, running.length, budget)) : inTime;
   const ids = fill(candidates, budget);
@@ -76,15 +78,53 @@ export function schedule(
   return { expired, turn: { kind: top ? "go on" : "rest" } };
 }
 
-/** Who was passed over too often, then who is more urgent, then who came first. */
-export function byUrgency(
-  a: Pick<WaitingGroup, "id" | "priority" | "passedOver">,
-  b: Pick<WaitingGroup, "id" | "priority" | "passedOver">,
-): number {
-  const [left, right] = [a, b].map(({ passedOver }) => Number(passedOver >= patience)) as [number, number];
-  if (left !== right) return right - left;
-  if (left === 0 && a.priority !== b.priority) return b.priority - a.priority;
-  return a.id - b.id;
+type Queued = Pick<WaitingGroup, "id" | "priority" | "passedOver" | "client">;
+
+/**
+ * The one that was passed over most, where that was too often; then who is more urgent; then every client's first, second, ...: a
+ * client with thousands of groups does not hold up one that has few. Only one jumps the queue at a time: all of a long queue have been
+ * passed over, and a newcomer would be behind them.
+ */
+export function inTurns<Group extends Queued>(groups: readonly Group[]): Group[] {
+  const ranks = ranksOf(groups);
+  const sorted = [...groups].sort((a, b) => compare(a, b, ranks));
+  const overdue = mostPassedOver(groups);
+  return overdue === undefined ? sorted : [overdue, ...sorted.filter((group) => group !== overdue)];
+}
+
+/** The first of `inTurns`, without sorting. */
+export function firstInTurn<Group extends Queued>(groups: readonly Group[]): Group | undefined {
+  const overdue = mostPassedOver(groups);
+  if (overdue !== undefined) return overdue;
+  const ranks = ranksOf(groups);
+  return groups.reduce<Group | undefined>(
+    (first, group) => (first === undefined || compare(group, first, ranks) < 0 ? group : first),
+    undefined,
+  );
+}
+
+function compare(a: Queued, b: Queued, ranks: ReadonlyMap<number, number>): number {
+  if (a.priority !== b.priority) return b.priority - a.priority;
+  return (ranks.get(a.id) ?? 0) - (ranks.get(b.id) ?? 0) || a.id - b.id;
+}
+
+/** How many groups of its client and priority have come before each, of those that wait: they are given in the order of arrival. */
+function ranksOf(groups: readonly Queued[]): ReadonlyMap<number, number> {
+  const seen = new Map<string, number>();
+  return new Map(
+    groups.map(({ id, client = "", priority }) => {
+      const key = `${priority} ${client}`;
+      const rank = seen.get(key) ?? 0;
+      seen.set(key, rank + 1);
+      return [id, rank];
+    }),
+  );
+}
+
+function mostPassedOver<Group extends Queued>(groups: readonly Group[]): Group | undefined {
+  const [first] = groups;
+  const most = groups.reduce((most, group) => (most && most.passedOver >= group.passedOver ? most : group), first);
+  return most && most.passedOver >= patience ? most : undefined;
 }
 
 function interrupts(group: WaitingGroup, top: RunningPass, passes: number, budget: StepBudget): boolean {

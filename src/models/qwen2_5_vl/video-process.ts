@@ -11,6 +11,7 @@ import { VlRewardError } from "../../errors.ts";
 import { decodeImage, type RgbImage } from "../../media/image.ts";
 import { readImageSize } from "../../media/image-size.ts";
 import { mediaName } from "../../media/name.ts";
+import { localPolicy } from "../../media/policy.ts";
 import { resizeBicubic } from "../../media/resize.ts";
 import { type OpenOptions, openMedia, readMedia } from "../../media/source.ts";
 import { openVideo } from "../../media/video.ts";
@@ -116,10 +117,12 @@ async function openVideoFile(
 ): Promise<OpenedVideo> {
   const name = mediaName(video);
   const source = await traced("fetch", () => openMedia(video, options), [name]);
-  const reader = await openVideo(source, video, options.policy?.limits.maxPixels);
+  const reader = await openVideo(source, video, options.policy?.limits);
   try {
     const { frameCount, averageFps, height, width } = reader;
     const plan = planVideo(frameCount, averageFps, height, width, part, processor.factor);
+    const { maxFrames } = (options.policy ?? localPolicy).limits;
+    if (plan.indices.length > maxFrames) throw tooManyFrames(name, plan.indices.length, maxFrames);
     const subject = { picture: { height, width }, limit: "the model's own max_pixels", remedy: "crop the video" };
     const final = smartResize(plan.height, plan.width, processor, subject);
     const resize = (frame: RgbImage): RgbImage =>
@@ -147,6 +150,12 @@ async function openVideoFile(
     throw error;
   }
 }
+
+const tooManyFrames = (name: string, found: number, most: number): VlRewardError =>
+  new VlRewardError(
+    "media_too_large",
+    `${name}: ${found} of its frames would be read, and the media policy allows ${most}; lower fps or nframes`,
+  );
 
 /**
  * A list of frames: each is resized as a picture is, with a picture's default limits, and takes the size of the first;

@@ -1,0 +1,86 @@
+/** @file Every dialect on its paths: the body is read into tasks, the tasks are scored, the rewards written as its clients expect. */
+
+import { randomUUID } from "node:crypto";
+import type { FastifyPluginCallback } from "fastify";
+import { z } from "zod";
+import { describe } from "../../data/schema-errors.ts";
+import { VlRewardError } from "../../errors.ts";
+import { callerOf } from "../caller.ts";
+import type { Answering, Body, RawAnswer } from "../dialects/dialect.ts";
+import { dialectFor, dialects, dialectsOf } from "../dialects/dialects.ts";
+import { errorBody, statusOf } from "../error-answers.ts";
+import { requestError } from "../request-errors.ts";
+import type { Served } from "../served.ts";
+import type { ServedModel } from "../served-models.ts";
+
+export const dialectRoutes =
+  ({ models, scoring, limits }: Served): FastifyPluginCallback =>
+  (app, _options, done) => {
+    const paths = [...new Set(dialects.flatMap(({ paths }) => paths))];
+    for (const path of paths) {
+      const own = dialectsOf(path);
+      app.route({
+        method: [...new Set(own.flatMap(({ methods = ["POST"] }) => methods))],
+        url: path,
+        schema: {
+          summary: `Rewards for clients of ${own.map(({ title }) => title).join("; ")}`,
+          description: own.map(({ name, shape }) => `${name}: ${shape}`).join("\n\n"),
+          body: z.looseObject({}).meta({ examples: own.map(({ example }) => example) }),
+        },
+        attachValidation: true, // what is no object is refused below, in the words of the path
+        handler: async (request, reply) => {
+          const [first] = own;
+          let style = first?.errors ?? "openai";
+          try {
+            const body = objectOf(request.body);
+            const dialect = dialectFor(path, body);
+            style = dialect.errors ?? "openai";
+            const { tasks, model: name, priority, cacheSalt, answer } = dialect.read(body, path);
+            if (tasks.length > limits.items) {
+              const message = `${tasks.length} conversations in one request, this server takes at most ${limits.items}`;
+              throw new VlRewardError("invalid_request", message);
+            }
+            const model = await models.find(name);
+            const results = await scoring.scores(model, tasks, callerOf(request, reply, priority), cacheSalt);
+            return sent(reply, answer(results, answeringOf(model)));
+          } catch (error) {
+            if (reply.raw.destroyed) throw error;
+            const told = requestError(error, limits);
+            if (told.code === "internal_error") request.log.error({ err: error }, "internal error");
+            const status = statusOf(told.code, style);
+            if (status === 503 || status === 429) reply.header("retry-after", "2");
+            return reply
+              .code(status)
+              .type("application/json")
+              .send(JSON.stringify(errorBody(style, told, status)));
+          }
+        },
+      });
+    }
+    done();
+  };
+
+const answeringOf = ({ name, engine }: ServedModel): Answering => ({
+  model: name,
+  id: randomUUID().replaceAll("-", ""),
+  created: Math.floor(Date.now() / 1000),
+  label: engine.info.label,
+});
+
+function sent(reply: import("fastify").FastifyReply, answer: unknown) {
+  if (isRaw(answer)) {
+    return reply
+      .type(answer.contentType)
+      .headers({ ...answer.headers })
+      .send(Buffer.from(answer.bytes));
+  }
+  return reply.type("application/json").send(JSON.stringify(answer));
+}
+
+const isRaw = (answer: unknown): answer is RawAnswer =>
+  typeof answer === "object" && answer !== null && "bytes" in answer && answer.bytes instanceof Uint8Array;
+
+function objectOf(body: unknown): Body {
+  if (typeof body === "object" && body !== null && !Array.isArray(body)) return body as Body;
+  throw new VlRewardError("invalid_request", `the body: expected a JSON object, found ${describe(body)}`);
+}
