@@ -237,6 +237,25 @@ describe("one conversation, one number", () => {
     expect(Math.abs(Number([...numbers][0]) - native)).toBeLessThan(5e-5);
   });
 
+  test("with a picture that a text marks, as with one that is sent", async () => {
+    const [question, answer] = ["What is this?", "A gradient with waves."];
+    const asked = (content: string) => [
+      { role: "user", content },
+      { role: "assistant", content: answer },
+    ];
+    const marked = `${mark("media/odd.jpg")}${question}`;
+    const native = await post(server, "/v1/rewards", { items: [{ messages: asked(marked) }] });
+    const chat = await post(server, "/v1/chat/completions", { messages: asked(marked) });
+    const ranked = await post(server, "/rerank", { query: marked, documents: [answer] });
+    const numbers = [
+      native.body.data[0].score,
+      Number(chat.body.choices[0].message.content),
+      ranked.body.results[0].relevance_score,
+    ];
+    expect(new Set(numbers).size).toBe(1);
+    expect(Math.abs(numbers[0] - (expected.get("odd") ?? Number.NaN))).toBeLessThan(5e-5);
+  });
+
   test("the tokens that /tokenize gives have it, too", async () => {
     const [one] = cases;
     if (!one) throw new Error("there is a case");
