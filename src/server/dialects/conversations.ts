@@ -11,7 +11,7 @@ import { text, withoutNulls } from "../../data/parts.ts";
 import { jsonPath } from "../../data/schema-errors.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { Body, ConversationTask, Task } from "./dialect.ts";
-import { type Key, read } from "./fields.ts";
+import { has, type Key, read } from "./fields.ts";
 import { withMarkedMedia } from "./marks.ts";
 
 const besideSchema = z.preprocess(withoutNulls, z.object(besideKeys, "an object"));
@@ -37,6 +37,17 @@ export function readConversation(value: unknown, key: Key, beside: Body = {}): C
 export function readTurns(value: unknown, key: Key, beside: Body = {}): readonly Message[] {
   const drafts = readMessages(read(wireMessages, value, key), jsonPath(key));
   return withMarkedMedia(placeMedia(drafts, readBeside(read(besideSchema, beside, []))));
+}
+
+/** The pictures and videos of messages, and what is beside them; a place that names none is none. */
+export function mediaOf(value: unknown, key: Key, beside: Body): readonly (ImagePart | VideoPart)[] {
+  const isBeside = Object.keys(besideKeys).some((name) => has(beside, name));
+  const turns = isBeside ? readTurns(value, key, beside) : readMessages(read(wireMessages, value, key), jsonPath(key));
+  return turns.flatMap(({ content }) =>
+    typeof content === "string"
+      ? []
+      : content.flatMap((part) => ("type" in part && part.type !== "text" ? [part] : [])),
+  );
 }
 
 /** What is beside messages, as parts; none where the object has nothing of the kind. */

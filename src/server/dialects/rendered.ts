@@ -29,6 +29,9 @@ const paddings = ["<|endoftext|>", "<|vision_pad|>", "<|PAD_TOKEN|>"];
 /** What may stand around turns and means nothing; a batch may be padded with the token that ends a turn, too. */
 const between = /(?:\s|<\|im_end\|>|<\|endoftext\|>|<\|vision_pad\|>|<\|PAD_TOKEN\|>)*/y;
 
+/** Of a turn that lacks its end; the token alone may be a user's word. */
+const turnInside = /<\|im_start\|>(?:system|user|assistant|tool|developer)\n/;
+
 const roles: readonly string[] = ["system", "user", "assistant", "tool", "developer"] satisfies Role[];
 const isRole = (role: string): role is Role => roles.includes(role);
 
@@ -138,7 +141,7 @@ function taskOf(turns: readonly Turn[], beside: MediaBeside | undefined, key: st
       `${key}: the last turn is the ${last?.role ?? "user"}'s; expected the assistant's, the answer`,
     );
   }
-  const broken = turns.slice(0, -1).findIndex(({ content }) => content.includes(opening));
+  const broken = turns.slice(0, -1).findIndex(({ content }) => turnInside.test(content));
   if (broken !== -1) {
     throw invalid(
       `${key}: turn ${broken} has no ${ending} before the next ${opening}; expected whole turns before the answer`,

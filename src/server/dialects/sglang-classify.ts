@@ -32,6 +32,8 @@ export const sglangClassify: Dialect = {
     for (const key of ["lora_path", "audio_data"]) {
       if (has(body, key)) throw invalid(`${key}: would not be honoured; leave it out`);
     }
+    if (has(body, "dimensions") && body.dimensions !== 1)
+      throw invalid("dimensions: a reward has one; leave the key out");
     const { tasks, isList } = readTasks(body);
     const rids = readRids(body, tasks.length, isList);
     return {

@@ -2,7 +2,7 @@
 
 import type { ImagePart, VideoPart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
-import { mediaBeside, readTurns } from "./conversations.ts";
+import { mediaBeside, mediaOf, readTurns } from "./conversations.ts";
 import type { Body, Task } from "./dialect.ts";
 import { has, invalid, type Key } from "./fields.ts";
 import { lastJpeg } from "./last-jpeg.ts";
@@ -36,12 +36,8 @@ function partsOf(source: (typeof sources)[number], entry: unknown, key: Key): re
     case "images":
       return entry === null || entry === undefined ? [] : mediaBeside({ images: entry }, []).map(onlyLast);
     case "prompts": {
-      const messages = messagesIn(entry);
-      if (messages === undefined) return [];
-      const content = readTurns(messages, key).flatMap((turn) =>
-        typeof turn.content === "string" ? [] : turn.content,
-      );
-      return content.filter((part) => part.type !== "text");
+      const found = messagesIn(entry);
+      return found === undefined ? [] : mediaOf(found.messages, key, found.beside);
     }
     case "labels":
       return labelMedia(entry, key);
@@ -49,11 +45,13 @@ function partsOf(source: (typeof sources)[number], entry: unknown, key: Key): re
 }
 
 /** The pictures of a label: an object with `images`, or one as JSON text. */
-export function labelMedia(label: unknown, key: Key): readonly (ImagePart | VideoPart)[] {
+export const labelMedia = (label: unknown, key: Key): readonly (ImagePart | VideoPart)[] =>
+  mediaBeside(mediaIn(label), key);
+
+function mediaIn(label: unknown): Body {
   const found = typeof label === "string" ? parsed(label) : label;
-  if (typeof found !== "object" || found === null || Array.isArray(found)) return [];
-  const held = Object.entries(found).filter(([name]) => name === "images" || name === "videos");
-  return mediaBeside(Object.fromEntries(held), key);
+  if (typeof found !== "object" || found === null || Array.isArray(found)) return {};
+  return Object.fromEntries(Object.entries(found).filter(([name]) => name === "images" || name === "videos"));
 }
 
 const onlyLast = (part: ImagePart | VideoPart): ImagePart | VideoPart =>
@@ -84,19 +82,24 @@ const mayHoldMedia = (entry: unknown): boolean =>
 /** A text that goes on behind the messages of its prompt, which the trainer has not rendered. */
 function afterMessages(body: Body, text: string, index: number, count: number, key: string): Task | undefined {
   const prompt = entriesOf(body, "prompts", count, key)?.[index];
-  const messages = messagesIn(prompt);
-  if (typeof prompt !== "string" || messages === undefined || !text.startsWith(prompt)) return undefined;
+  const found = messagesIn(prompt);
+  if (typeof prompt !== "string" || found === undefined || !text.startsWith(prompt)) return undefined;
+  const hasOwn = mediaOf(found.messages, ["prompts", index], found.beside).length > 0;
   const images = entriesOf(body, "images", count, key)?.[index];
-  const turns = readTurns(messages, ["prompts", index], images ? { images } : {});
+  const label = mediaIn(entriesOf(body, "labels", count, key)?.[index]);
+  const beside = images ? { images } : hasOwn ? found.beside : label;
+  const turns = readTurns(found.messages, ["prompts", index], beside);
   return readExchange(turns, text.slice(prompt.length), undefined, [`prompts[${index}]`, `${key}[${index}]`]);
 }
 
-/** The list of messages that a value is, or is the JSON text of. */
-function messagesIn(value: unknown): readonly unknown[] | undefined {
+/** The messages that a value is, or is the JSON text of, and the object around them. */
+function messagesIn(value: unknown): { readonly messages: readonly unknown[]; readonly beside: Body } | undefined {
   const found = typeof value === "string" ? parsed(value) : value;
-  const list = typeof found === "object" && found !== null && "messages" in found ? found.messages : found;
-  if (!Array.isArray(list) || list.length === 0) return undefined;
-  return list.every((turn) => typeof turn === "object" && turn !== null && "role" in turn) ? list : undefined;
+  const isWrapped = typeof found === "object" && found !== null && "messages" in found;
+  const messages = isWrapped ? found.messages : found;
+  if (!Array.isArray(messages) || messages.length === 0) return undefined;
+  if (!messages.every((turn) => typeof turn === "object" && turn !== null && "role" in turn)) return undefined;
+  return { messages, beside: isWrapped ? { ...found } : {} };
 }
 
 /** What a text is the JSON of, where that is an object or a list. */

@@ -7,7 +7,7 @@ import { describe } from "../../data/schema-errors.ts";
 import { VlRewardError } from "../../errors.ts";
 import { callerOf } from "../caller.ts";
 import type { Answering, Body, RawAnswer } from "../dialects/dialect.ts";
-import { dialectFor, dialects, dialectsOf } from "../dialects/dialects.ts";
+import { dialectFor, dialects, dialectsOf, errorStyleOf } from "../dialects/dialects.ts";
 import { errorBody, statusOf } from "../error-answers.ts";
 import { requestError } from "../request-errors.ts";
 import type { Served } from "../served.ts";
@@ -29,8 +29,7 @@ export const dialectRoutes =
         },
         attachValidation: true, // what is no object is refused below, in the words of the path
         handler: async (request, reply) => {
-          const [first] = own;
-          let style = first?.errors ?? "openai";
+          let style = errorStyleOf(path);
           try {
             const body = objectOf(request.body);
             const dialect = dialectFor(path, body);
@@ -42,7 +41,7 @@ export const dialectRoutes =
             }
             const model = await models.find(name);
             const results = await scoring.scores(model, tasks, callerOf(request, reply, priority), cacheSalt);
-            return sent(reply, answer(results, answeringOf(model)));
+            return sent(reply, answer(results, answeringOf(model, reply.elapsedTime / 1000)));
           } catch (error) {
             if (reply.raw.destroyed) throw error;
             const told = requestError(error, limits);
@@ -60,7 +59,8 @@ export const dialectRoutes =
     done();
   };
 
-const answeringOf = ({ name, engine }: ServedModel): Answering => ({
+const answeringOf = ({ name, engine }: ServedModel, seconds: number): Answering => ({
+  seconds,
   model: name,
   id: randomUUID().replaceAll("-", ""),
   created: Math.floor(Date.now() / 1000),

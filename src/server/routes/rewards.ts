@@ -17,6 +17,7 @@ import { VlRewardError } from "../../errors.ts";
 import { embeddedRecord, whatToEmbed } from "../../reward/embed-records.ts";
 import { requestsFor, resultOf } from "../../reward/record-groups.ts";
 import { type Caller, callerOf } from "../caller.ts";
+import { withMarkedMedia } from "../dialects/marks.ts";
 import type { Served } from "../served.ts";
 import type { ServedModel } from "../served-models.ts";
 
@@ -104,7 +105,8 @@ async function answer(
 ): Promise<Answered> {
   const read = embed ? readParsedPromptRecord(item, index) : readParsedRecord(item, index);
   if ("error" in read) return failed(read.id, read.error);
-  const { id, record } = read;
+  const { id } = read;
+  const record = { ...read.record, prompt: withMarkedMedia(read.record.prompt) };
   return embed
     ? embedOne(served, model, id, record, embed, caller)
     : scoreOne(served, model, id, record, per_token, caller);
