@@ -4,11 +4,11 @@
  */
 import type { EngineStats } from "../engine/threads/device-stats.ts";
 import type { Line } from "../files/json-lines.ts";
-import { type LocateOptions, locateBase, locateModel } from "../hub/locate.ts";
+import { locateBase, locateModel } from "../hub/locate.ts";
 import { RewardEngine } from "../reward/engine.ts";
 import type { Emit } from "../reward/lines-in-order.ts";
 import { unlessAborted } from "../tasks/in-order.ts";
-import { embeddedModel, sayUntrained } from "./embedded-model.ts";
+import { modelLookup, sayUntrained } from "./embedded-model.ts";
 import type { EngineChoice } from "./engine-flags.ts";
 import { linesIn } from "./input-lines.ts";
 import type { RunInput } from "./inputs.ts";
@@ -57,14 +57,7 @@ export async function runRecords<Result extends object>(
 ): Promise<RunStats> {
   const start = performance.now();
   const { inputs, model, base: named, revision, ...options } = task;
-  const locating: Omit<LocateOptions, "revision"> = {
-    embedded: embeddedModel,
-    signal,
-    onProgress: (step) => {
-      if (step.kind === "notice") progress.say(step.message);
-      else progress.download(step.done, step.total);
-    },
-  };
+  const locating = modelLookup(progress, signal);
   const folder = await locateModel(model, { ...locating, revision });
   const base = await locateBase(folder, named, locating);
   const place = { folder, ...(base !== undefined && { base }) };

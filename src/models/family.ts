@@ -47,6 +47,8 @@ export interface Family {
   loadProcessor(options: ProcessorOptions): Promise<Processor>;
   /** The parameter that a stored tensor fills. Applied twice it changes nothing more. */
   parameterName(stored: string): string;
+  /** What transformers 5's classes call a parameter, or the language model's own head. */
+  currentName(parameter: string): string;
   /** Pixel limits of pictures that the checkpoint sets; undefined where it reads none. */
   readonly pixelLimits: Required<PixelLimits> | undefined;
   /** Where a checkpoint of this family has its reward head; a head that does not fit there is a file of its own. */

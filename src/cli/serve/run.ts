@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { memoryBudget } from "../../engine/machine/memory.ts";
-import { type LocateOptions, locateBase, locateModel } from "../../hub/locate.ts";
+import { locateBase, locateModel } from "../../hub/locate.ts";
 import type { MediaPolicy } from "../../media/policy.ts";
 import { RewardEngine } from "../../reward/engine.ts";
 import { createApp } from "../../server/app.ts";
@@ -13,7 +13,7 @@ import { MediaRegistry } from "../../server/media-registry.ts";
 import type { RequestLimits } from "../../server/served.ts";
 import { ServedModels } from "../../server/served-models.ts";
 import { policyOfServer } from "../../server/sources.ts";
-import { embeddedModel, sayUntrained } from "../embedded-model.ts";
+import { modelLookup, sayUntrained } from "../embedded-model.ts";
 import type { EngineChoice } from "../engine-flags.ts";
 import { LiveLine } from "../live-line.ts";
 
@@ -88,14 +88,7 @@ async function openModel(
   shares: number,
   live: LiveLine,
 ): Promise<RewardEngine> {
-  const locating: Omit<LocateOptions, "revision"> = {
-    embedded: embeddedModel,
-    signal: new AbortController().signal,
-    onProgress: (step) => {
-      if (step.kind === "notice") live.say(step.message);
-      else live.download(step.done, step.total);
-    },
-  };
+  const locating = modelLookup(live, new AbortController().signal);
   const folder = await locateModel(model, { ...locating, revision });
   const base = await locateBase(folder, named, locating);
   const share = Math.floor((memory ?? memoryBudget(undefined)) / shares);

@@ -3,7 +3,7 @@ import { VlRewardError } from "../../errors.ts";
 import type { Family } from "../family.ts";
 import { parseConfig } from "./config.ts";
 import { exportedConfig, exportedPreprocessor } from "./export.ts";
-import { publishedName, Qwen25VL, shapeOf } from "./model.ts";
+import { currentName, publishedName, Qwen25VL, shapeOf } from "./model.ts";
 import { loadPreprocessorConfig } from "./preprocessor-config.ts";
 import { pythonExample } from "./python-example.ts";
 import { frameFactor } from "./smart-resize.ts";
@@ -44,6 +44,7 @@ export function qwen25VL(folder: string, json: unknown, file: string, texts: str
       return Processor.load(texts, { name, maxPositions, vocabulary, visuals });
     },
     parameterName: publishedName,
+    currentName,
     get pixelLimits() {
       const { minPixels, maxPixels } = loadPreprocessorConfig(folder);
       return { minPixels, maxPixels };

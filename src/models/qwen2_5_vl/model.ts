@@ -146,6 +146,12 @@ const parts: Parts = {
   },
 };
 
+/** The other way: what transformers names a parameter since 4.52, of its published name. */
+export const currentName = (name: string): string =>
+  name.startsWith("visual.")
+    ? `model.${name}`
+    : name.replace(/^model\.(?!visual\.|language_model\.)/, "model.language_model.");
+
 /**
  * The name that this implementation gives a tensor, which is the published checkpoints': transformers from 4.52 on writes
  * "model.language_model." and "model.visual." instead. Applied twice it changes nothing more.

@@ -19,6 +19,7 @@ export function qwen3(_: string, json: unknown, file: string, texts: string): Fa
       return Processor.load(texts, { name, maxPositions, vocabulary });
     },
     parameterName: (stored) => stored,
+    currentName: (parameter) => parameter,
     pixelLimits: undefined,
     headPlace: "score",
     pythonExample,

@@ -56,24 +56,45 @@ export async function exportCheckpoint({ base, target, trained, dtype, pixelLimi
   // Where embeddings are tied, a stored copy of the former ones would be read in place of the trained ones.
   if (languageHead && files["config.json"]?.tie_word_embeddings !== true)
     backbone.push(storedSource("lm_head.weight", languageHead));
+  const inWeights = place === "score" ? [...head.values()].map((one) => ({ ...one, name: "score.weight" })) : [];
+  const weights = [...backbone.map((source) => ({ ...source, dtype })), ...inWeights];
+  await writeCheckpoint(target, { files, texts: base, weights, head: place === "score" ? [] : headSources(head) });
+  return place;
+}
+
+/** What a checkpoint folder is made of. */
+export interface CheckpointParts {
+  /** JSON files, by name. */
+  readonly files: Readonly<Record<string, unknown>>;
+  /** The folder that tokenizer and chat template come from. */
+  readonly texts: string;
+  /** By their names in the files. */
+  readonly weights: readonly TensorSource[];
+  /** Of value_head.safetensors, where the head has a file of its own. */
+  readonly head: readonly TensorSource[];
+}
+
+/**
+ * Writes all beside its place, then exchanges the files. Throws `output_unwritable`, and what the parts throw; where that happens before
+ * the exchange, the former content of `target` stands.
+ */
+export async function writeCheckpoint(target: string, { files, texts, weights, head }: CheckpointParts): Promise<void> {
   const stage = path.join(target, `export${incomplete}`);
-  const write = (name: string, json: unknown): void =>
-    writeFileSync(path.join(stage, name), `${JSON.stringify(json, null, 2)}\n`);
   try {
     rmSync(stage, { recursive: true, force: true });
     makeFolder(stage);
-    for (const [name, json] of Object.entries(files)) write(name, json);
-    await copyTextFiles(base, stage);
-    const inWeights = place === "score" ? [...head.values()].map((one) => ({ ...one, name: "score.weight" })) : [];
-    if (place === "value_head") writeSafetensors(path.join(stage, "value_head.safetensors"), headSources(head));
-    writeModelFiles(stage, inFileOrder([...backbone.map((source) => ({ ...source, dtype })), ...inWeights]));
+    for (const [name, json] of Object.entries(files)) {
+      writeFileSync(path.join(stage, name), `${JSON.stringify(json, null, 2)}\n`);
+    }
+    await copyTextFiles(texts, stage);
+    if (head.length > 0) writeSafetensors(path.join(stage, "value_head.safetensors"), head);
+    writeModelFiles(stage, inFileOrder(weights));
     for (const name of readdirSync(stage)) sync(path.join(stage, name));
   } catch (error) {
     rmSync(stage, { recursive: true, force: true });
     throw unwritable(target, error);
   }
   writing(target, () => exchange(stage, target));
-  return place;
 }
 
 /** Throws `usage` where the export would overwrite what it is made from: to be asked before training, too. */
@@ -81,7 +102,7 @@ export function assertExportTarget(base: string, target: string): void {
   if (!existsSync(target) || realpathSync(base) !== realpathSync(target)) return;
   throw new VlRewardError(
     "usage",
-    `The output ${target} is the folder of the model that training begins with. Choose another output folder.`,
+    `The output ${target} is the folder of the model that it is made from. Choose another output folder.`,
   );
 }
 
