@@ -6,11 +6,11 @@
 import { z } from "zod";
 import type { Message } from "../../conversation.ts";
 import { text } from "../../data/parts.ts";
-import { activation, ranked, scoresOf, shortUsageOf, tokensOf } from "./answers.ts";
+import { activation, ranked, scoresOf, shortUsageOf } from "./answers.ts";
 import type { Body, Dialect } from "./dialect.ts";
 import { flag, has, invalid, optional } from "./fields.ts";
 import { pairTasks, readLimits } from "./pairs.ts";
-import { readDocuments, wordsOf } from "./rerank.ts";
+import { metaOf, readDocuments, wordsOf } from "./rerank.ts";
 import { readVllmFields } from "./vllm-fields.ts";
 
 export const cohereRerank: Dialect = {
@@ -53,11 +53,7 @@ export const cohereRerank: Dialect = {
           model,
           usage: shortUsageOf(results),
           results: best,
-          meta: {
-            api_version: { version: "2" },
-            billed_units: { search_units: 1 },
-            tokens: { input_tokens: tokensOf(results), output_tokens: 0 },
-          },
+          meta: metaOf(results),
         };
       },
     };

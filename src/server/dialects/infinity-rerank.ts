@@ -1,9 +1,9 @@
 /** @file Infinity's /rerank: Cohere's with a document that is a string, and sigmoids unless its client asks for raw scores. */
 
-import { activation, ranked, scoresOf, shortUsageOf, tokensOf } from "./answers.ts";
+import { activation, ranked, scoresOf, shortUsageOf } from "./answers.ts";
 import type { Dialect } from "./dialect.ts";
 import { has, isOn, modelOf } from "./fields.ts";
-import { readDocuments, wordsOf } from "./rerank.ts";
+import { metaOf, readDocuments, wordsOf } from "./rerank.ts";
 
 export const infinityRerank: Dialect = {
   name: "infinity-rerank",
@@ -33,11 +33,7 @@ export const infinityRerank: Dialect = {
           relevance_score: activate(score),
           ...(returnsDocuments && { document: answers[index] ? wordsOf(answers[index]) : "" }),
         })),
-        meta: {
-          api_version: { version: "2" },
-          billed_units: { search_units: 1 },
-          tokens: { input_tokens: tokensOf(results), output_tokens: 0 },
-        },
+        meta: metaOf(results),
       }),
     };
   },

@@ -1,7 +1,7 @@
 /** @file Prompts and answers that stand beside each other: a query is the user's turn, each document an answer to it. */
 
 import type { Message } from "../../conversation.ts";
-import { assertUncut, tokensOf } from "./answers.ts";
+import { assertUncut } from "./answers.ts";
 import { withInstruction, withMediaOptions } from "./conversations.ts";
 import type { Body, Scored, Task } from "./dialect.ts";
 import { count, invalid, optional } from "./fields.ts";
@@ -55,9 +55,10 @@ export function pairTasks(
   return {
     tasks: tasks.map((task) => withMediaOptions(task, fields.mediaOptions)),
     assertUncut: (results) => {
+      if (!isLimited) return;
       assertUncut(results, limits.conversation, "truncate_prompt_tokens");
       for (const [index, { query, answer }] of pairs.entries()) {
-        const tokens = isLimited ? (results[index]?.tokens ?? 0) : tokensOf(results);
+        const tokens = results[index]?.tokens ?? 0;
         assertSideUncut(query, tokens, limits.query, "max_tokens_per_query", index);
         assertSideUncut(answer, tokens, limits.document, "max_tokens_per_doc", index);
         assertSideUncut(answer, tokens, limits.chunks, "max_chunks_per_doc", index);

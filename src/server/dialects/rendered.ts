@@ -9,13 +9,7 @@ import { quote, VlRewardError } from "../../errors.ts";
 import type { ConversationTask, Task } from "./dialect.ts";
 import { invalid } from "./fields.ts";
 import { piecesOf } from "./marks.ts";
-import { inOrder, writtenText } from "./written.ts";
-
-/** Pictures and videos for the places of a text, and where in the body they stand. */
-export interface MediaBeside {
-  readonly key: string;
-  readonly parts: readonly (ImagePart | VideoPart)[];
-}
+import { inOrder, type MediaBeside, writtenText } from "./written.ts";
 
 interface Turn {
   readonly role: Role;

@@ -3,8 +3,9 @@
 import { z } from "zod";
 import type { Message } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
+import { tokensOf } from "./answers.ts";
 import { readSide } from "./conversations.ts";
-import type { Body } from "./dialect.ts";
+import type { Body, Scored } from "./dialect.ts";
 import { count, invalid, optional, read } from "./fields.ts";
 
 const list = z.array(z.unknown(), "a list of documents");
@@ -30,6 +31,13 @@ export function readDocuments(body: Body, key: "documents" | "texts" = "document
     most: optional(count, body, "top_n") || undefined,
   };
 }
+
+/** What Cohere's clients read beside the results; the AI SDK refuses an answer without it. */
+export const metaOf = (results: readonly Scored[]) => ({
+  api_version: { version: "2" },
+  billed_units: { search_units: 1 },
+  tokens: { input_tokens: tokensOf(results), output_tokens: 0 },
+});
 
 /** The words of a document, for clients that want one string. */
 export const wordsOf = ({ content }: Message): string =>

@@ -11,8 +11,7 @@ import { mediaBeside } from "./conversations.ts";
 import type { Body, Dialect, Task } from "./dialect.ts";
 import { has, invalid, type Key, modelOf, optional, read, texts } from "./fields.ts";
 import { idsTask } from "./prompts.ts";
-import type { MediaBeside } from "./rendered.ts";
-import { writtenText } from "./written.ts";
+import { type MediaBeside, writtenText } from "./written.ts";
 
 const mediaKeys = { image_data: "images", video_data: "videos" } as const;
 

@@ -6,7 +6,8 @@ import { mediaBeside, mediaOf, readTurns } from "./conversations.ts";
 import type { Body, Task } from "./dialect.ts";
 import { has, invalid, type Key } from "./fields.ts";
 import { lastJpeg } from "./last-jpeg.ts";
-import { isRendered, type MediaBeside, readExchange, readRendered } from "./rendered.ts";
+import { isRendered, readExchange, readRendered } from "./rendered.ts";
+import type { MediaBeside } from "./written.ts";
 
 /** Where `query` and `queries` find the pictures of each of their texts, in this order. */
 const sources = ["images", "prompts", "labels"] as const;

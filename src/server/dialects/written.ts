@@ -5,7 +5,8 @@ import type { WrittenTask } from "./dialect.ts";
 import { invalid } from "./fields.ts";
 import { hasMark, piecesOf } from "./marks.ts";
 
-interface MediaBeside {
+/** Pictures and videos for the places of a text, and where in the body they stand. */
+export interface MediaBeside {
   readonly key: string;
   readonly parts: readonly (ImagePart | VideoPart)[];
 }
