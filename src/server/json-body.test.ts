@@ -12,9 +12,9 @@ test("what is JSON is what JSON.parse makes of it", () => {
 });
 
 describe("bare numbers of Python", () => {
-  it("become their names, so that a number is not what they are taken for", () => {
+  it("become what no number and no text is", () => {
     expect(parse('{"labels": [NaN, Infinity, -Infinity, 1], "query": ["a NaN \\" NaN"]}')).toEqual({
-      labels: ["NaN", "Infinity", "-Infinity", 1],
+      labels: [...["NaN", "Infinity", "-Infinity"].map((name) => ({ not_a_number: name })), 1],
       query: ['a NaN " NaN'],
     });
   });

@@ -10,7 +10,7 @@ const mostValues = 4_000_000;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
- * A bare NaN or Infinity becomes the string of its name: a field that nobody reads may have one, and one that is read as a number
+ * A bare NaN or Infinity becomes an object that says so: a field that nobody reads may have one, and whatever reads a number or a text
  * refuses it.
  *
  * @throws VlRewardError `invalid_request`
@@ -53,7 +53,7 @@ function unreadable(cause: unknown): VlRewardError {
   return new VlRewardError("invalid_request", `the body is not readable JSON: ${reason}`, { cause });
 }
 
-/** Puts quotes around bare NaN, Infinity and -Infinity outside of strings. */
+/** Puts an object in the place of bare NaN, Infinity and -Infinity outside of strings. */
 function withoutBareNumbers(json: string): string {
   let [result, from] = ["", 0];
   for (let at = 0; at < json.length; at++) {
@@ -63,7 +63,7 @@ function withoutBareNumbers(json: string): string {
     }
     const bare = ["NaN", "Infinity", "-Infinity"].find((word) => json.startsWith(word, at));
     if (bare === undefined) continue;
-    result += `${json.slice(from, at)}"${bare}"`;
+    result += `${json.slice(from, at)}{"not_a_number":"${bare}"}`;
     from = at + bare.length;
     at = from - 1;
   }

@@ -8,7 +8,7 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { PixelLimits } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
 import type { MediaPolicy } from "../../media/policy.ts";
-import { fromWire } from "../../tasks/wire-error.ts";
+import { fromWire, type WireError } from "../../tasks/wire-error.ts";
 import { deviceWords } from "../../torch/index.ts";
 import { memoryBudget, preparedBytes } from "../machine/memory.ts";
 import type { ComputeOptions } from "../pass/pass.ts";
@@ -91,7 +91,7 @@ export class EngineThreads {
         new Promise<DeviceInfo>((resolve, reject) => {
           worker.on("message", (message: FromCompute) => {
             if (message.kind === "ready") resolve(message.info);
-            else if (message.kind === "broken") reject(fromWire(message.error));
+            else if (message.kind === "broken") reject(this.#broken(message.error));
             else if (this.#state === "ready") this.#listener.onCompute(device, message);
           });
         }),
@@ -101,7 +101,7 @@ export class EngineThreads {
         new Promise<TextInfo>((resolve, reject) => {
           worker.on("message", (message: FromPrepare) => {
             if (message.kind === "ready") resolve(message);
-            else if (message.kind === "broken") reject(fromWire(message.error));
+            else if (message.kind === "broken") reject(this.#broken(message.error));
             else if (this.#state === "ready") this.#listener.onPrepare(thread, message);
           });
         }),
@@ -120,6 +120,12 @@ export class EngineThreads {
   async end(): Promise<void> {
     this.#state = "ended";
     await Promise.all([...this.#compute, ...this.#prepare].map((worker) => worker.terminate()));
+  }
+
+  /** A thread that has said why it cannot begin ends then, which is no news. */
+  #broken(error: WireError): VlRewardError {
+    this.#state = "ended";
+    return fromWire(error);
   }
 
   #nameOf(at: number): ThreadName {
