@@ -22,7 +22,7 @@ export const address = text
   .refine((value) => value !== "", "the address is empty")
   .refine((value) => !value.includes("\0"), "the address holds a NUL character");
 
-const count = z.int("a positive whole number").positive("a positive whole number");
+const count = z.int("a positive whole number below 2^53").positive("a positive whole number");
 const seconds = z.number("a number of seconds").nonnegative("a number of seconds that is not negative");
 
 /** Hugging Face's `Image` column: `bytes` in base64, or where the file is. */

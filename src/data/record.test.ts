@@ -212,11 +212,11 @@ describe("parts", () => {
     [{ type: "image", image: "a\0b" }, "messages[0].content[0].image: the address holds a NUL character"],
     [
       { type: "image", image: "a", max_pixels: 1.5 },
-      "messages[0].content[0].max_pixels: expected a positive whole number, found the number 1.5",
+      "messages[0].content[0].max_pixels: expected a positive whole number below 2^53, found the number 1.5",
     ],
     [
       { type: "image", image: "a", max_pixels: "9" },
-      'messages[0].content[0].max_pixels: expected a positive whole number, found the string "9"',
+      'messages[0].content[0].max_pixels: expected a positive whole number below 2^53, found the string "9"',
     ],
     [{ type: "video", video: ["a", 1] }, "messages[0].content[0].video[1]: expected an address, found the number 1"],
     [

@@ -47,6 +47,25 @@ const unreadable: readonly (readonly [what: string, advice: string, first: reado
   ["a PDF document", "name a file of records", [...Buffer.from("%PDF-")]],
 ];
 
+/** Texts that no record begins like. */
+const documents: readonly (readonly [what: string, advice: string, first: RegExp])[] = [
+  [
+    "an HTML page",
+    "an address that was not meant, or one that wants a login, answers so",
+    /^<(!doctype html|html|head|body)\b/i,
+  ],
+  ["XML", "write its records as JSON Lines", /^<\?xml\b/i],
+  ["a pointer of git-lfs and not the file", "fetch that with `git lfs pull`", /^version https:\/\/git-lfs/],
+  [
+    "YAML",
+    "write its records as JSON Lines",
+    /^(---[ \t]*\r?\n|%YAML |-[ \t]+[A-Za-z_][\w-]*:[ \t\r\n]|[A-Za-z_][\w-]*:[ \t\r\n])/,
+  ],
+];
+
+/** Where a tar archive says what it is. */
+const isTar = (head: Uint8Array): boolean => Buffer.from(head.subarray(257, 262)).toString("latin1") === "ustar";
+
 /**
  * @param head the first bytes, up to `headBytes`
  * @param name the input's, for errors
@@ -56,6 +75,7 @@ export function containerOf(head: Uint8Array, name: string): Container {
   const starts = (first: readonly number[]) => first.every((byte, index) => head[index] === byte);
   const other = unreadable.find(([, , first]) => starts(first));
   if (other) throw notRecords(name, other[0], other[1]);
+  if (isTar(head)) throw notRecords(name, "a tar archive", "unpack it and name the file that was in it");
   const known = readable.find(([, first]) => starts(first));
   if (known) return known[0];
   if (starts([0xff, 0xfe]) || isWide(head[0], head[1])) return "utf-16le";
@@ -76,6 +96,8 @@ function textKind(text: string, name: string): Container {
   const start = text.search(/[^ \t\r\n]/);
   if (start === -1) return "lines";
   if (text[start] === "[") return "list";
+  const document = documents.find(([, , first]) => first.test(text.slice(start, start + 1000)));
+  if (document) throw notRecords(name, document[0], document[1]);
   const end = text.indexOf("\n", start);
   const line = text.slice(start, end === -1 ? undefined : end).trimEnd();
   // A table names its columns first; a record's line begins with a brace.

@@ -31,7 +31,13 @@ export async function* parquetLines(file: RandomAccess, name: string): AsyncGene
   const readable = async <Value>(work: () => Promise<Value>): Promise<Value> =>
     work().catch((cause: unknown) => {
       if (cause instanceof VlRewardError) throw cause;
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      // What the library stumbles over, where it did not look.
+      const isDefect = cause instanceof TypeError || cause instanceof RangeError;
+      const reason = isDefect
+        ? "its footer or a page of it is damaged"
+        : cause instanceof Error
+          ? cause.message
+          : String(cause);
       throw new VlRewardError("input_unreadable", `${name} is parquet that cannot be read: ${reason}`, { cause });
     });
   const metadata = await readable(() => parquetMetadataAsync(buffer));
