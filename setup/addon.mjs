@@ -85,7 +85,7 @@ export async function buildAddon(place) {
   const ready = !env.CXX && hasPrebuilt(place, sourceHash(root));
   if (!ready) findCompiler(env); // before a long download, so that what is missing is said first
 
-  const found = await step("[2/4] libtorch", "looking for it", async () => {
+  const found = await step("[2/5] libtorch", "looking for it", async () => {
     const torch =
       torchNamedByUser(place) ?? earlierTorch(place) ?? (await torchOfPython(place)) ?? (await torchOfCache(place));
     say(`  torch ${torch.version} in ${torch.folder} (${whence[torch.source]})`);
@@ -93,7 +93,7 @@ export async function buildAddon(place) {
   });
   const file = ready ? prebuiltFor(place, found.version, sourceHash(root)) : undefined;
   const doing = file === undefined ? `compiling with ${findCompiler(env).join(" ")}` : `taking ${basename(file)}`;
-  await step("[3/4] native addon", doing, async () => {
+  await step("[3/5] native addon", doing, async () => {
     if (file !== undefined && (await take(place, found, file))) return;
     try {
       await build(place, found);

@@ -19,7 +19,7 @@ export function say(line) {
  * Runs one step of setup and says what it does and how long it took.
  *
  * @template T
- * @param {string} title as in "[2/4] libtorch"
+ * @param {string} title as in "[2/5] libtorch"
  * @param {string} doing what is about to happen
  * @param {() => Promise<T>} work
  * @returns {Promise<T>}

@@ -9,6 +9,7 @@ import { withLock } from "./lock.mjs";
 import { installNodeModules, nodeModulesAreReady } from "./node-modules.mjs";
 import { buildFolder, isInstalled, makeFolder } from "./place.mjs";
 import { compileTypeScript, distIsReady } from "./typescript.mjs";
+import { buildWeb, webIsReady } from "./web.mjs";
 
 /** @typedef {import("./place.mjs").Place} Place */
 
@@ -19,6 +20,7 @@ export async function ensure(place) {
   await ensureNodeModules(place);
   await ensureAddon(place);
   await ensureDist(place);
+  await ensureWeb(place);
 }
 
 /**
@@ -29,6 +31,7 @@ export async function ensure(place) {
 export async function ensureProgram(place) {
   await ensureNodeModules(place);
   await ensureDist(place);
+  await ensureWeb(place);
 }
 
 /** @param {Place} place */
@@ -39,6 +42,9 @@ export const ensureAddon = (place) => once(place, addonIsReady, buildAddon);
 
 /** @param {Place} place */
 export const ensureDist = (place) => once(place, distIsReady, compileTypeScript);
+
+/** @param {Place} place */
+export const ensureWeb = (place) => once(place, webIsReady, buildWeb);
 
 /**
  * Does the work if it is needed and nobody else has done it by the time it is our turn.

@@ -12,7 +12,7 @@ import { run } from "./processes.mjs";
 /** @typedef {import("./place.mjs").Place} Place */
 /** @typedef {{ version?: string, optional?: boolean, link?: boolean }} LockedPackage */
 
-const title = "[1/4] node modules";
+const title = "[1/5] node modules";
 
 /**
  * Whether node_modules is as package-lock.json says. In a published package there is no lock file: whoever installed

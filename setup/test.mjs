@@ -9,7 +9,7 @@ import { requireNode } from "./node-version.mjs";
 
 requireNode();
 const { say, sayError, seconds } = await import("./console.mjs");
-const { ensureAddon, ensureDist, ensureNodeModules, here } = await import("./ensure.mjs");
+const { ensureAddon, ensureDist, ensureNodeModules, ensureWeb, here } = await import("./ensure.mjs");
 const { readJson } = await import("./files.mjs");
 const { countLine, skippedLines } = await import("./test-report.mjs");
 
@@ -23,8 +23,19 @@ const steps = [
   ["addon", () => ensureAddon(here)],
   ["lint", () => tool("@biomejs/biome/bin/biome", "ci", ...colors, ".")],
   ["layers", () => tool("dependency-cruiser/bin/dependency-cruise.mjs", "src")],
-  ["build", () => ensureDist(here)], // before the types: tests import the package by its name
-  ["types", () => tool("typescript/bin/tsc", "-p", ".")],
+  [
+    "build",
+    async () => {
+      await ensureDist(here);
+      await ensureWeb(here);
+    },
+  ], // before the types: tests import the package by its name
+  [
+    "types",
+    () => {
+      for (const project of [".", "web"]) tool("typescript/bin/tsc", "-p", project, "--noEmit");
+    },
+  ],
   ["tests", () => tool("vitest/vitest.mjs", "run", ...reporters, ...process.argv.slice(2))],
 ];
 

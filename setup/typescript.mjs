@@ -11,7 +11,7 @@ import { capture } from "./processes.mjs";
 
 /** @typedef {import("./place.mjs").Place} Place */
 
-const title = "[4/4] TypeScript";
+const title = "[4/5] TypeScript";
 const configs = ["tsconfig.json", "tsconfig.build.json"];
 
 /**

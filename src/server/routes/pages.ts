@@ -5,8 +5,8 @@ import { extname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { FastifyPluginCallback } from "fastify";
 
-/** Beside the compiled server, where the build puts it. */
-export const builtPages = fileURLToPath(new URL("../../web/", import.meta.url));
+/** Where the build puts them, from dist/server/routes as from the sources. */
+export const builtPages = fileURLToPath(new URL("../../../web/dist/", import.meta.url));
 
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
