@@ -56,6 +56,10 @@ export function mediaBeside(value: unknown, key: Key): readonly (ImagePart | Vid
   return [...(image?.parts ?? []), ...(video?.parts ?? [])].filter((part) => part.type !== "text");
 }
 
+/** Pictures or videos that stand by themselves under a key: null, one, or a list. */
+export const mediaUnder = (kind: "images" | "videos", value: unknown, key: Key): readonly (ImagePart | VideoPart)[] =>
+  value === null || value === undefined ? [] : mediaBeside({ [kind]: read(besideKeys[kind], value, key) }, key);
+
 const contentObject = z.looseObject({ content: wireContent }, 'an object with "content"');
 const mediaObject = z.looseObject({ text: text.nullish(), ...besideKeys }, 'an object with "text"');
 

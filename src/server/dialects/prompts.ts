@@ -7,7 +7,7 @@ import { z } from "zod";
 import { text } from "../../data/parts.ts";
 import { jsonPath } from "../../data/schema-errors.ts";
 import { VlRewardError } from "../../errors.ts";
-import { mediaBeside, readConversation, withMediaOptions } from "./conversations.ts";
+import { mediaUnder, readConversation, withMediaOptions } from "./conversations.ts";
 import type { Body, Task } from "./dialect.ts";
 import { has, invalid, type Key, read, tokenIds } from "./fields.ts";
 import { assertClosedTurn, type VllmFields } from "./vllm-fields.ts";
@@ -76,7 +76,7 @@ const promptObject = z.looseObject(
 /** SGLang's: a text with the places of its picture and video. */
 function readObject(entry: unknown, key: Key): Task {
   const { text: prompt, image, video } = read(promptObject, entry, key);
-  const parts = mediaBeside({ image: image ?? null, video: video ?? null }, key);
+  const parts = [...mediaUnder("images", image, [...key, "image"]), ...mediaUnder("videos", video, [...key, "video"])];
   if (prompt === undefined || prompt === null || prompt === "") {
     throw new VlRewardError(
       "no_assistant_turn",

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { text } from "../../data/parts.ts";
 import { jsonPath } from "../../data/schema-errors.ts";
 import { scoresOf } from "./answers.ts";
-import { mediaBeside } from "./conversations.ts";
+import { mediaUnder } from "./conversations.ts";
 import type { Body, Dialect, Task } from "./dialect.ts";
 import { has, invalid, type Key, modelOf, optional, read, texts } from "./fields.ts";
 import { idsTask } from "./prompts.ts";
@@ -114,7 +114,7 @@ const nameOf = (key: string): "images" | "videos" => (key === "image_data" ? "im
 function besideOf(
   given: readonly { readonly key: Key; readonly name: "images" | "videos"; readonly value: unknown }[],
 ): MediaBeside | undefined {
-  const parts = given.flatMap(({ key, name, value }) => mediaBeside({ [name]: value ?? null }, key));
+  const parts = given.flatMap(({ key, name, value }) => mediaUnder(name, value, key));
   return parts.length === 0 ? undefined : { key: given.map(({ key }) => jsonPath(key)).join(" and "), parts };
 }
 

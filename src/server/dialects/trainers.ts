@@ -2,7 +2,7 @@
 
 import type { ImagePart, VideoPart } from "../../conversation.ts";
 import { VlRewardError } from "../../errors.ts";
-import { mediaBeside, mediaOf, readTurns } from "./conversations.ts";
+import { mediaBeside, mediaOf, mediaUnder, readTurns } from "./conversations.ts";
 import type { Body, Task } from "./dialect.ts";
 import { has, invalid, type Key } from "./fields.ts";
 import { lastJpeg } from "./last-jpeg.ts";
@@ -35,7 +35,7 @@ function findMedia(body: Body, index: number, count: number, key: string): Media
 function partsOf(source: (typeof sources)[number], entry: unknown, key: Key): readonly (ImagePart | VideoPart)[] {
   switch (source) {
     case "images":
-      return entry === null || entry === undefined ? [] : mediaBeside({ images: entry }, []).map(onlyLast);
+      return mediaUnder("images", entry, key).map(onlyLast);
     case "prompts": {
       const found = messagesIn(entry);
       return found === undefined ? [] : mediaOf(found.messages, key, found.beside);
@@ -73,12 +73,12 @@ function entriesOf(body: Body, source: string, count: number, key: string): read
     throw invalid(`${source}: expected a list with an entry for each of ${key}`);
   }
   if (value.length === count) return value;
-  if (source !== "images" && !value.some((entry) => mayHoldMedia(entry))) return undefined;
+  if (source !== "images" && !value.some((entry) => holdsMedia(source, entry))) return undefined;
   throw invalid(`${source}: expected an entry for each of ${key}, ${count}, found ${value.length}`);
 }
 
-const mayHoldMedia = (entry: unknown): boolean =>
-  (typeof entry === "object" && entry !== null) || (typeof entry === "string" && parsed(entry) !== undefined);
+const holdsMedia = (source: string, entry: unknown): boolean =>
+  source === "labels" ? Object.keys(mediaIn(entry)).length > 0 : messagesIn(entry) !== undefined;
 
 /** A text that goes on behind the messages of its prompt, which the trainer has not rendered. */
 function afterMessages(body: Body, text: string, index: number, count: number, key: string): Task | undefined {
