@@ -98,7 +98,13 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     reply.header("x-request-id", request.id);
   });
   if (keys) app.addHook("onRequest", guard(keys));
+  // What is answered while the server ends leaves a connection that its client would keep for minutes.
+  let isEnding = false;
+  app.addHook("preClose", async () => {
+    isEnding = true;
+  });
   app.addHook("onResponse", async (request, reply) => {
+    if (isEnding) setImmediate(() => app.server.closeIdleConnections());
     const route = request.routeOptions.url ?? "unknown";
     metrics.answered(route, reply.statusCode, reply.elapsedTime / 1000);
     const { method, ip, owner } = request;

@@ -14,6 +14,7 @@ const signals: readonly Signal[] = ["SIGINT", "SIGTERM"];
 
 /** Resolves to the exit code, once the server has ended. Rejects where it could not begin. */
 export async function serve(task: ServeTask): Promise<number> {
+  process.stderr.on("error", () => {}); // whoever read the log has gone; the clients have not
   if (task.workers === 1) return serveHere(task);
   return cluster.isPrimary ? serveInWorkers(task) : serveAsWorker(task);
 }
