@@ -149,7 +149,7 @@ describe.skipIf(noRegistry)("installed into an empty project (needs the npm regi
       });
     const first = demo();
     expect(first.stderr).toMatch(
-      /\[2\/4\] libtorch: ready[\s\S]*\[3\/4\] native addon: taking [\s\S]*\[3\/4\] native addon: ready/,
+      /\[2\/5\] libtorch: ready[\s\S]*\[3\/5\] native addon: taking [\s\S]*\[3\/5\] native addon: ready/,
     );
     expect(first.stderr).not.toContain("TypeScript");
     expect(first.status).toBe(0);
