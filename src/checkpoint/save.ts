@@ -103,7 +103,8 @@ function writeTensor({ name, shape, dtype, read }: TensorSource, append: (part: 
   });
 }
 
-const bytesOf = ({ shape, dtype }: TensorSource): number =>
+/** What its values take in a file. */
+export const bytesOf = ({ shape, dtype }: TensorSource): number =>
   shape.reduce((product, length) => product * length, bytesPerElement(dtype));
 
 /** The largest file, in bytes, unless one tensor alone is larger: transformers' default. */

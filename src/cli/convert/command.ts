@@ -3,7 +3,7 @@
 import { type Command, Option } from "@commander-js/extra-typings";
 import { VlRewardError } from "../../errors.ts";
 import { locateModel } from "../../hub/locate.ts";
-import { type CheckpointForm, checkpointForms } from "../../training/output/convert.ts";
+import { type CheckpointForm, checkpointForms } from "../../training/output/checkpoint-forms.ts";
 import { modelLookup } from "../embedded-model.ts";
 import { revisionFlag } from "../engine-flags.ts";
 import { listenForInterrupts } from "../interrupts.ts";

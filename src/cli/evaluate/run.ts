@@ -11,12 +11,12 @@ import { type Judge, type Measured, measure, questionCount } from "../../benchma
 import { VlRewardError } from "../../errors.ts";
 import { snakeCase } from "../../files/camel-case.ts";
 import { writeTextDurably } from "../../files/durable-file.ts";
-import { type LocateOptions, locateBase, locateModel } from "../../hub/locate.ts";
+import { locateBase, locateModel } from "../../hub/locate.ts";
 import { duration } from "../../report/numbers.ts";
 import { RewardEngine } from "../../reward/engine.ts";
 import { unlessAborted } from "../../tasks/in-order.ts";
 import { libtorchVersion } from "../../torch/index.ts";
-import { embeddedModel, sayUntrained } from "../embedded-model.ts";
+import { modelLookup, sayUntrained } from "../embedded-model.ts";
 import { LiveLine } from "../live-line.ts";
 import { checkOutput } from "../output.ts";
 
@@ -126,14 +126,7 @@ async function open(
   line: LiveLine,
   signal: AbortSignal,
 ): Promise<RewardEngine> {
-  const locating: LocateOptions = {
-    embedded: embeddedModel,
-    signal,
-    onProgress: (step) => {
-      if (step.kind === "notice") line.say(step.message);
-      else line.download(step.done, step.total);
-    },
-  };
+  const locating = modelLookup(line, signal);
   const folder = await locateModel(model, locating);
   const base = await locateBase(folder, undefined, locating);
   const place = { folder, ...(base !== undefined && { base }) };

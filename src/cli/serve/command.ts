@@ -5,7 +5,8 @@ import { basename, join, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { VlRewardError } from "../../errors.ts";
 import { cacheFolder } from "../../files/cache-folder.ts";
-import type { MediaPolicy } from "../../media/policy.ts";
+import { type MediaPolicy, serverPolicy } from "../../media/policy.ts";
+import { defaultLimits } from "../../server/served.ts";
 import {
   deviceFlag,
   dtypeFlag,
@@ -63,12 +64,22 @@ export function addServeCommand(program: Command): void {
     .addOption(
       new Option("--workers <n>", "processes behind one port, each with its models").argParser(readCount).default(1),
     )
-    .addOption(new Option("--max-body <n>", "bytes of a request").argParser(readCount).default(128 * 2 ** 20))
+    .addOption(new Option("--max-body <n>", "bytes of a request").argParser(readCount).default(defaultLimits.bodyBytes))
     .addOption(
-      new Option("--max-items <n>", "records or conversations of a request").argParser(readCount).default(16_384),
+      new Option("--max-items <n>", "records or conversations of a request")
+        .argParser(readCount)
+        .default(defaultLimits.items),
     )
-    .addOption(new Option("--max-candidates <n>", "answers to one prompt").argParser(readCount).default(4096))
-    .addOption(new Option("--max-pictures <n>", "pictures and frames of one prompt").argParser(readCount).default(64))
+    .addOption(
+      new Option("--max-candidates <n>", "answers to one prompt")
+        .argParser(readCount)
+        .default(defaultLimits.candidates),
+    )
+    .addOption(
+      new Option("--max-pictures <n>", "pictures and frames of one prompt")
+        .argParser(readCount)
+        .default(serverPolicy.limits.maxPictures),
+    )
     .option("--media-folder <folder>", "where registered pictures and videos are kept (default: in the cache folder)")
     .addOption(new Option("--media-space <n>", "bytes that they may take").argParser(readCount).default(4 * 2 ** 30))
     .option("--no-access-log", "do not log requests on standard error")

@@ -23,16 +23,17 @@ async function serveHere(task: ServeTask): Promise<number> {
   const ended = firstSignal();
   const serving = await startServing(task);
   process.stderr.write(`${greeting(serving.address, task)}\n`);
-  return end(serving, await ended);
+  await ended;
+  return end(serving);
 }
 
-async function end(serving: Serving, _signal: Signal): Promise<number> {
+async function end(serving: Serving): Promise<number> {
   process.stderr.write("vl-reward: ending once what is in flight is answered; a second signal ends at once\n");
   await serving.close();
   return 0;
 }
 
-/** Resolves with the first signal; a second one ends the process at once, as does the first while the models still load. */
+/** Resolves with the first signal; a second one ends the process at once. */
 function firstSignal(): Promise<Signal> {
   return new Promise((resolve) => {
     for (const signal of signals) {
@@ -50,7 +51,8 @@ async function serveAsWorker(task: ServeTask): Promise<number> {
   const serving = await startServing(task, askForMetrics);
   AggregatorRegistry.setRegistries([serving.app.metrics.registry]);
   process.send?.({ kind: "serving", address: serving.address });
-  const code = await end(serving, await ended);
+  await ended;
+  const code = await end(serving);
   process.disconnect?.();
   return code;
 }

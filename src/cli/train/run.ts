@@ -12,7 +12,7 @@ import type { FileReport } from "../../training/data/file-check.ts";
 import { endWithLauncher, runProcesses } from "../../training/processes.ts";
 import type { RunResult, TrainEvent } from "../../training/run.ts";
 import { train } from "../../training/training.ts";
-import { embeddedModel } from "../embedded-model.ts";
+import { modelLookup } from "../embedded-model.ts";
 import { tellFailure } from "../failure.ts";
 import { Interrupts } from "./interrupts.ts";
 import { TrainProgress } from "./progress.ts";
@@ -84,15 +84,7 @@ export async function runTraining(config: TrainConfig, run: TrainRun): Promise<n
 /** -> the model's folder; undefined where it was asked to stop meanwhile */
 async function locate(model: string, signal: AbortSignal, progress: TrainProgress): Promise<string | undefined> {
   try {
-    const folder = await locateModel(model, {
-      embedded: embeddedModel,
-      revision: undefined,
-      signal,
-      onProgress: (step) => {
-        if (step.kind === "notice") progress.say(step.message);
-        else progress.download(step.done, step.total);
-      },
-    });
+    const folder = await locateModel(model, modelLookup(progress, signal));
     if (!(await isAdapter(folder))) return folder;
     throw new VlRewardError(
       "checkpoint_unsupported",

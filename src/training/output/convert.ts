@@ -4,22 +4,16 @@
  */
 
 import path from "node:path";
-import { inFileOrder, storedSource, type TensorSource } from "../../checkpoint/save.ts";
+import { bytesOf, storedSource, type TensorSource } from "../../checkpoint/save.ts";
 import { VlRewardError } from "../../errors.ts";
 import { type JsonObject, without } from "../../files/json.ts";
 import { merged } from "../../models/adapter.ts";
 import { assertHead, type CheckpointTensors, checkpointTensors } from "../../models/checkpoint-tensors.ts";
 import { familyOf, textFolder } from "../../models/families.ts";
 import type { Family, HeadPlace } from "../../models/family.ts";
-import { bytesPerElement, type Dtype, scope, toDtype, zeros } from "../../torch/index.ts";
+import { type Dtype, scope, toDtype, zeros } from "../../torch/index.ts";
+import type { CheckpointForm } from "./checkpoint-forms.ts";
 import { assertExportTarget, type CheckpointParts, writeCheckpoint } from "./export.ts";
-
-/**
- * vllm: a sequence classifier, its head `score` among the weights. trl: the head in value_head.safetensors. transformers5: the names that
- * its classes have, the head where this program has it.
- */
-export const checkpointForms = ["vllm", "trl", "transformers5"] as const;
-export type CheckpointForm = (typeof checkpointForms)[number];
 
 /** What was written. */
 export interface Converted {
@@ -154,10 +148,7 @@ function dtypeOf(tensors: CheckpointTensors["tensors"]): Dtype {
 
 async function written(target: string, { notes }: CheckpointTensors, parts: CheckpointParts): Promise<Converted> {
   await writeCheckpoint(target, parts);
-  const all = inFileOrder([...parts.weights, ...parts.head]);
-  const bytes = all.reduce(
-    (sum, { shape, dtype }) => sum + shape.reduce((product, length) => product * length, bytesPerElement(dtype)),
-    0,
-  );
+  const all = [...parts.weights, ...parts.head];
+  const bytes = all.reduce((sum, source) => sum + bytesOf(source), 0);
   return { head: parts.head.length > 0 ? "value_head" : "score", tensors: all.length, bytes, notes };
 }
