@@ -14,13 +14,13 @@ import {
   type ZodTypeProvider,
 } from "fastify-type-provider-zod";
 import { ClientLeft } from "./caller.ts";
-import { type ErrorStyle, errorBody, statusOf } from "./error-answers.ts";
+import { errorBody } from "./error-answers.ts";
 import { guard } from "./guard.ts";
 import { parseJsonBody } from "./json-body.ts";
 import type { Keys } from "./keys.ts";
 import type { MediaRegistry } from "./media-registry.ts";
 import { Metrics } from "./metrics.ts";
-import { requestError } from "./request-errors.ts";
+import { answerError } from "./request-errors.ts";
 import { dialectRoutes } from "./routes/dialects.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { mediaRoutes } from "./routes/media.ts";
@@ -116,15 +116,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   });
   app.setErrorHandler((error, request, reply) => {
     if (error instanceof ClientLeft) return reply.hijack();
-    const told = requestError(error, limits);
-    if (told.code === "internal_error") request.log.error({ err: error }, "internal error");
-    const status = statusOf(told.code);
-    if (status === 503) reply.header("retry-after", "2");
-    const style: ErrorStyle = request.routeOptions.config.errors ?? "openai";
-    return reply
-      .code(status)
-      .type("application/json")
-      .send(JSON.stringify(errorBody(style, told, status)));
+    return answerError(error, "openai", request, reply, limits);
   });
   app.setNotFoundHandler((request, reply) => {
     const message = `there is no ${request.method} ${request.url.slice(0, 120)} here; /openapi.json lists what there is`;

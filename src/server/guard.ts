@@ -1,14 +1,13 @@
 /** @file Who may ask: the holders of keys, on every path but those that tell whether the server is well. */
 
 import type { onRequestAsyncHookHandler } from "fastify";
+import { errorBody } from "./error-answers.ts";
 import type { Keys } from "./keys.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
     /** Whether it is answered without a key. */
     open?: boolean;
-    /** How errors are written for the clients of this path. */
-    errors?: import("./error-answers.ts").ErrorStyle;
   }
 }
 
@@ -20,10 +19,9 @@ export const guard =
     else if (!request.routeOptions.config.open) {
       const message =
         "this server wants a key: Authorization: Bearer KEY, or http://any:KEY@host where there are no headers";
-      const error = { message, type: "AuthenticationError", param: null, code: 401 };
       await reply
         .code(401)
         .header("www-authenticate", 'Basic realm="vl-reward", charset="UTF-8"')
-        .send({ error, object: "error", message, code: 401 });
+        .send(errorBody("openai", { code: "unauthorized", message }, 401));
     }
   };

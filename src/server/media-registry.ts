@@ -49,8 +49,6 @@ export class MediaRegistry {
   /**
    * Keeps what a stream holds. Rejects with `media_too_large`, `media_unknown_format` or `media_damaged` (nothing in it), and where
    * the stream does.
-   *
-   * @param most of its bytes, where that is less than the registry's own limit
    */
   async add(source: AsyncIterable<Uint8Array>): Promise<Registered> {
     const { maxBytes } = this.limits;

@@ -1,12 +1,14 @@
 /** @file What went wrong with a request, as one of the package's errors: nothing else of it leaves the server. */
 
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { jsonPath } from "../data/schema-errors.ts";
 import { VlRewardError } from "../errors.ts";
+import { type ErrorStyle, errorBody, statusOf } from "./error-answers.ts";
 import type { RequestLimits } from "./served.ts";
 
 /** An error of ours as it is; what the framework found in words; of anything else no more than that it happened. */
-export function requestError(error: unknown, limits: RequestLimits): VlRewardError {
+function requestError(error: unknown, limits: RequestLimits): VlRewardError {
   if (error instanceof VlRewardError) return error.code === "internal_error" ? defect(error) : error;
   if (hasZodFastifySchemaValidationErrors(error)) {
     const [first] = error.validation;
@@ -29,6 +31,24 @@ export function requestError(error: unknown, limits: RequestLimits): VlRewardErr
     default:
       return defect(error);
   }
+}
+
+/** Answers a request with what went wrong, as its clients read it; a defect goes into the log as well. */
+export function answerError(
+  error: unknown,
+  style: ErrorStyle,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  limits: RequestLimits,
+): FastifyReply {
+  const told = requestError(error, limits);
+  if (told.code === "internal_error") request.log.error({ err: error }, "internal error");
+  const status = statusOf(told.code, style);
+  if (status === 503 || status === 429) reply.header("retry-after", "2");
+  return reply
+    .code(status)
+    .type("application/json")
+    .send(JSON.stringify(errorBody(style, told, status)));
 }
 
 /** The cause stays in the log. */

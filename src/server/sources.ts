@@ -3,7 +3,7 @@
  * was told to fetch. A path is refused whatever it names: what the engine opens below the registry's folder comes from here alone.
  */
 
-import type { ImagePart, Message, Part, VideoPart } from "../conversation.ts";
+import type { Message, Part, VideoPart } from "../conversation.ts";
 import type { Group } from "../engine/group.ts";
 import { VlRewardError } from "../errors.ts";
 import { mediaName } from "../media/name.ts";
@@ -38,7 +38,7 @@ export async function groupOfTask(task: Task, registry: MediaRegistry): Promise<
 }
 
 /** Whether what a group says may be something else the next time it is asked: what an address leads to. */
-export function hasAddresses({ ...group }: Group): boolean {
+export function hasAddresses(group: Group): boolean {
   const parts = "written" in group ? group.media : [...group.prefix, ...group.branches].flatMap(partsOf);
   return parts.some((part) => sourcesOf(part).some((source) => sourceKind(source) === "address"));
 }
@@ -71,7 +71,7 @@ async function placed(part: Part, registry: MediaRegistry): Promise<Part> {
   }
 }
 
-async function placedVideo(part: VideoPart, registry: MediaRegistry): Promise<VideoPart | ImagePart> {
+async function placedVideo(part: VideoPart, registry: MediaRegistry): Promise<VideoPart> {
   if (typeof part.video === "string") return { ...part, video: (await place(part.video, registry)).path };
   const frames = await Promise.all(part.video.map((frame) => place(frame, registry)));
   return { ...part, video: frames.map(({ path }) => path) };

@@ -1,15 +1,14 @@
 /** @file Every dialect on its paths: the body is read into tasks, the tasks are scored, the rewards written as its clients expect. */
 
 import { randomUUID } from "node:crypto";
-import type { FastifyPluginCallback } from "fastify";
+import type { FastifyPluginCallback, FastifyReply } from "fastify";
 import { z } from "zod";
 import { describe } from "../../data/schema-errors.ts";
 import { VlRewardError } from "../../errors.ts";
 import { callerOf } from "../caller.ts";
 import type { Answering, Body, RawAnswer } from "../dialects/dialect.ts";
 import { dialectFor, dialects, dialectsOf, errorStyleOf } from "../dialects/dialects.ts";
-import { errorBody, statusOf } from "../error-answers.ts";
-import { requestError } from "../request-errors.ts";
+import { answerError } from "../request-errors.ts";
 import type { Served } from "../served.ts";
 import type { ServedModel } from "../served-models.ts";
 
@@ -44,14 +43,7 @@ export const dialectRoutes =
             return sent(reply, answer(results, answeringOf(model, reply.elapsedTime / 1000)));
           } catch (error) {
             if (reply.raw.destroyed) throw error;
-            const told = requestError(error, limits);
-            if (told.code === "internal_error") request.log.error({ err: error }, "internal error");
-            const status = statusOf(told.code, style);
-            if (status === 503 || status === 429) reply.header("retry-after", "2");
-            return reply
-              .code(status)
-              .type("application/json")
-              .send(JSON.stringify(errorBody(style, told, status)));
+            return answerError(error, style, request, reply, limits);
           }
         },
       });
@@ -67,7 +59,7 @@ const answeringOf = ({ name, engine }: ServedModel, seconds: number): Answering 
   label: engine.info.label,
 });
 
-function sent(reply: import("fastify").FastifyReply, answer: unknown) {
+function sent(reply: FastifyReply, answer: unknown) {
   if (isRaw(answer)) {
     return reply
       .type(answer.contentType)

@@ -13,6 +13,7 @@ import {
 } from "../../data/record.ts";
 import type { RecordId } from "../../data/record-line.ts";
 import { errorResult } from "../../data/result.ts";
+import type { ReadResult } from "../../engine/group.ts";
 import { VlRewardError } from "../../errors.ts";
 import { embeddedRecord, whatToEmbed } from "../../reward/embed-records.ts";
 import { requestsFor, resultOf } from "../../reward/record-groups.ts";
@@ -103,24 +104,31 @@ async function answer(
   { per_token, embed }: Body,
   caller: Caller,
 ): Promise<Answered> {
-  const read = embed ? readParsedPromptRecord(item, index) : readParsedRecord(item, index);
-  if ("error" in read) return failed(read.id, read.error);
-  const { id } = read;
-  const record = { ...read.record, prompt: withMarkedMedia(read.record.prompt) };
-  return embed
-    ? embedOne(served, model, id, record, embed, caller)
-    : scoreOne(served, model, id, record, per_token, caller);
+  if (embed) {
+    const read = readParsedPromptRecord(item, index);
+    return "error" in read
+      ? failed(read.id, read.error)
+      : embedOne(served, model, read.id, marked(read.record), embed, caller);
+  }
+  const read = readParsedRecord(item, index);
+  return "error" in read
+    ? failed(read.id, read.error)
+    : scoreOne(served, model, read.id, marked(read.record), per_token, caller);
 }
+
+const marked = <Kind extends PreferenceRecord | PromptRecord>(record: Kind): Kind => ({
+  ...record,
+  prompt: withMarkedMedia(record.prompt),
+});
 
 async function scoreOne(
   { scoring }: Served,
   model: ServedModel,
   id: RecordId,
-  record: PreferenceRecord | PromptRecord,
+  record: PreferenceRecord,
   perToken: boolean,
   caller: Caller,
 ): Promise<Answered> {
-  if (record.kind === "prompt") throw new Error("a record without answers was read for its score");
   const found = await scoring.read(model, record, requestsFor(perToken), caller);
   assertServed(found);
   return { result: resultOf(id, record, found), tokens: "error" in found ? 0 : found.tokens };
@@ -146,8 +154,8 @@ async function embedOne(
 const failed = (id: RecordId, error: VlRewardError): Answered => ({ result: errorResult(id, error), tokens: 0 });
 
 /** Too much for the server's memory is the whole request's error: the client is to come back, not to lose a record. */
-function assertServed(found: { readonly error: VlRewardError } | object): void {
-  if ("error" in found && found.error instanceof VlRewardError && found.error.code === "overloaded") throw found.error;
+function assertServed(found: ReadResult): void {
+  if ("error" in found && found.error.code === "overloaded") throw found.error;
 }
 
 function assertFew(found: number, most: number): void {
