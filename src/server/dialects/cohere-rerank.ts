@@ -11,7 +11,7 @@ import type { Body, Dialect } from "./dialect.ts";
 import { flag, has, invalid, optional } from "./fields.ts";
 import { pairTasks, readLimits } from "./pairs.ts";
 import { metaOf, readDocuments, wordsOf } from "./rerank.ts";
-import { readVllmFields } from "./vllm-fields.ts";
+import { readVllmFields, routed } from "./vllm-fields.ts";
 
 export const cohereRerank: Dialect = {
   name: "cohere-rerank",
@@ -38,9 +38,7 @@ export const cohereRerank: Dialect = {
     const activate = activation(fields.isSigmoid);
     return {
       tasks: pairs.tasks,
-      model: fields.model,
-      priority: fields.priority,
-      cacheSalt: fields.cacheSalt,
+      ...routed(fields),
       answer: (results, { id, model }) => {
         pairs.assertUncut(results);
         const best = ranked(scoresOf(results), most).map(({ index, score }) => ({

@@ -7,7 +7,7 @@ import { assertUncut, scoresOf, tokensOf } from "./answers.ts";
 import { readConversation, withMediaOptions } from "./conversations.ts";
 import type { Body, Dialect } from "./dialect.ts";
 import { has, invalid, isOn } from "./fields.ts";
-import { assertClosedTurn, readVllmFields } from "./vllm-fields.ts";
+import { assertClosedTurn, readVllmFields, routed } from "./vllm-fields.ts";
 
 export const openaiChat: Dialect = {
   name: "openai-chat",
@@ -28,9 +28,7 @@ export const openaiChat: Dialect = {
     const fields = readVllmFields(body);
     return {
       tasks: [withMediaOptions(readConversation(body.messages, ["messages"], body), fields.mediaOptions)],
-      model: fields.model,
-      priority: fields.priority,
-      cacheSalt: fields.cacheSalt,
+      ...routed(fields),
       answer: (results, { id, created, model }) => {
         assertUncut(results, fields.mostTokens, "truncate_prompt_tokens");
         const [reward = Number.NaN] = scoresOf(results);

@@ -1,11 +1,11 @@
 /** @file OpenAI's /v1/embeddings: a vector of length one. OpenAI's own clients ask for base64 without being told to. */
 
 import { z } from "zod";
-import { activation, assertUncut, scoresOf, shortUsageOf } from "./answers.ts";
+import { shortUsageOf } from "./answers.ts";
 import type { Body, Dialect } from "./dialect.ts";
 import { inBase64, readNumberEncoding } from "./encodings.ts";
 import { has, invalid, isOn, optional } from "./fields.ts";
-import { hasPrompts, readPrompts } from "./prompts.ts";
+import { hasPrompts, promptRequest } from "./prompts.ts";
 import { readVllmFields } from "./vllm-fields.ts";
 
 const formats = ["float", "base64"] as const;
@@ -28,21 +28,14 @@ export const openaiEmbeddings: Dialect = {
     const fields = readVllmFields(body);
     const format = optional(z.enum(formats, `one of ${formats.join(", ")}`), body, "encoding_format") ?? "float";
     const encoding = readNumberEncoding(body);
-    const activate = activation(fields.isSigmoid);
-    return {
-      tasks: readPrompts(body, fields),
-      model: fields.model,
-      priority: fields.priority,
-      cacheSalt: fields.cacheSalt,
-      answer: (results, { model }) => {
-        assertUncut(results, fields.mostTokens, "truncate_prompt_tokens");
-        const data = scoresOf(results).map((score, index) => {
-          const reward = activate(score);
-          return { object: "embedding", index, embedding: format === "base64" ? inBase64(reward, encoding) : [reward] };
-        });
-        return { object: "list", data, model, usage: shortUsageOf(results) };
-      },
-    };
+    return promptRequest(body, fields, (rewards, results, { model }) => {
+      const data = rewards.map((reward, index) => ({
+        object: "embedding",
+        index,
+        embedding: format === "base64" ? inBase64(reward, encoding) : [reward],
+      }));
+      return { object: "list", data, model, usage: shortUsageOf(results) };
+    });
   },
 };
 

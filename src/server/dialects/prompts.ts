@@ -7,10 +7,11 @@ import { z } from "zod";
 import { text } from "../../data/parts.ts";
 import { jsonPath } from "../../data/schema-errors.ts";
 import { VlRewardError } from "../../errors.ts";
+import { activation, assertUncut, scoresOf } from "./answers.ts";
 import { mediaUnder, readConversation, withMediaOptions } from "./conversations.ts";
-import type { Body, Task } from "./dialect.ts";
+import type { Answering, Body, DialectRequest, Scored, Task } from "./dialect.ts";
 import { has, invalid, type Key, read, tokenIds } from "./fields.ts";
-import { assertClosedTurn, type VllmFields } from "./vllm-fields.ts";
+import { assertClosedTurn, routed, type VllmFields } from "./vllm-fields.ts";
 import { writtenText } from "./written.ts";
 
 /** Whether a body has one of the two. */
@@ -24,6 +25,27 @@ export function readPrompts(body: Body, { mediaOptions }: VllmFields): Task[] {
   if (has(body, "messages")) assertClosedTurn(body);
   const tasks = has(body, "messages") ? readMessagesKey(body) : readInput(body.input, ["input"]);
   return tasks.map((task) => withMediaOptions(task, mediaOptions));
+}
+
+/**
+ * A request for the rewards of prompts, refused where `truncate_prompt_tokens` would have cut one.
+ *
+ * @param write is given them in the order of the prompts, as the client wants them: raw or through the sigmoid
+ */
+export function promptRequest(
+  body: Body,
+  fields: VllmFields,
+  write: (rewards: readonly number[], results: readonly Scored[], answering: Answering) => unknown,
+): DialectRequest {
+  const activate = activation(fields.isSigmoid);
+  return {
+    tasks: readPrompts(body, fields),
+    ...routed(fields),
+    answer: (results, answering) => {
+      assertUncut(results, fields.mostTokens, "truncate_prompt_tokens");
+      return write(scoresOf(results).map(activate), results, answering);
+    },
+  };
 }
 
 function readMessagesKey(body: Body): Task[] {

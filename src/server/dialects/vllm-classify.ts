@@ -1,8 +1,8 @@
 /** @file vLLM's /classify, raw unless its client asks for the sigmoid. verl's built-in route posts here. */
 
-import { activation, assertUncut, scoresOf, usageOf } from "./answers.ts";
+import { usageOf } from "./answers.ts";
 import type { Dialect } from "./dialect.ts";
-import { hasPrompts, readPrompts } from "./prompts.ts";
+import { hasPrompts, promptRequest } from "./prompts.ts";
 import { readVllmFields } from "./vllm-fields.ts";
 
 export const vllmClassify: Dialect = {
@@ -19,24 +19,9 @@ export const vllmClassify: Dialect = {
     ],
   },
   detects: hasPrompts,
-  read: (body) => {
-    const fields = readVllmFields(body);
-    const activate = activation(fields.isSigmoid);
-    return {
-      tasks: readPrompts(body, fields),
-      model: fields.model,
-      priority: fields.priority,
-      cacheSalt: fields.cacheSalt,
-      answer: (results, { id, created, model, label = "LABEL_0" }) => {
-        assertUncut(results, fields.mostTokens, "truncate_prompt_tokens");
-        const data = scoresOf(results).map((score, index) => ({
-          index,
-          label,
-          probs: [activate(score)],
-          num_classes: 1,
-        }));
-        return { id: `classify-${id}`, object: "list", created, model, data, usage: usageOf(results) };
-      },
-    };
-  },
+  read: (body) =>
+    promptRequest(body, readVllmFields(body), (rewards, results, { id, created, model, label = "LABEL_0" }) => {
+      const data = rewards.map((reward, index) => ({ index, label, probs: [reward], num_classes: 1 }));
+      return { id: `classify-${id}`, object: "list", created, model, data, usage: usageOf(results) };
+    }),
 };

@@ -17,6 +17,9 @@ export interface VllmFields {
   readonly mostTokens: number | undefined;
 }
 
+/** What the server does with them, whatever is asked. */
+export const routed = ({ model, priority, cacheSalt }: VllmFields) => ({ model, priority, cacheSalt });
+
 const salt = text.refine((value) => value.length >= 1 && value.length <= 1024, "expected 1 to 1024 characters");
 const truncation = z.int("a whole number, -1 or more").min(-1, "a whole number, -1 or more");
 const object = z.record(z.string(), z.unknown(), "an object");

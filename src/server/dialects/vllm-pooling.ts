@@ -1,11 +1,11 @@
 /** @file vLLM's /pooling: the reward as a vector of one number, as JSON, in base64, or as bytes. */
 
 import { z } from "zod";
-import { activation, assertUncut, scoresOf, usageOf } from "./answers.ts";
+import { usageOf } from "./answers.ts";
 import type { Answering, Body, Dialect, RawAnswer, Scored } from "./dialect.ts";
 import { encodeNumber, inBase64, type NumberEncoding, readNumberEncoding } from "./encodings.ts";
 import { has, invalid, optional } from "./fields.ts";
-import { hasPrompts, readPrompts } from "./prompts.ts";
+import { hasPrompts, promptRequest } from "./prompts.ts";
 import { readVllmFields } from "./vllm-fields.ts";
 
 const formats = ["float", "base64", "bytes", "bytes_only"] as const;
@@ -30,27 +30,18 @@ export const vllmPooling: Dialect = {
     const fields = readVllmFields(body);
     const format = optional(z.enum(formats, `one of ${formats.join(", ")}`), body, "encoding_format") ?? "float";
     const encoding = readNumberEncoding(body);
-    const activate = activation(fields.isSigmoid);
-    return {
-      tasks: readPrompts(body, fields),
-      model: fields.model,
-      priority: fields.priority,
-      cacheSalt: fields.cacheSalt,
-      answer: (results, answering) => {
-        assertUncut(results, fields.mostTokens, "truncate_prompt_tokens");
-        const rewards = scoresOf(results).map(activate);
-        if (format === "bytes" || format === "bytes_only") {
-          return inBytes(rewards, encoding, format === "bytes" ? { results, answering } : undefined);
-        }
-        const data = rewards.map((reward, index) => ({
-          index,
-          object: "pooling",
-          data: format === "base64" ? inBase64(reward, encoding) : [reward],
-        }));
-        const { id, created, model } = answering;
-        return { id: `pooling-${id}`, object: "list", created, model, data, usage: usageOf(results) };
-      },
-    };
+    return promptRequest(body, fields, (rewards, results, answering) => {
+      if (format === "bytes" || format === "bytes_only") {
+        return inBytes(rewards, encoding, format === "bytes" ? { results, answering } : undefined);
+      }
+      const data = rewards.map((reward, index) => ({
+        index,
+        object: "pooling",
+        data: format === "base64" ? inBase64(reward, encoding) : [reward],
+      }));
+      const { id, created, model } = answering;
+      return { id: `pooling-${id}`, object: "list", created, model, data, usage: usageOf(results) };
+    });
   },
 };
 

@@ -6,7 +6,7 @@ import { readSide } from "./conversations.ts";
 import type { Body, Dialect } from "./dialect.ts";
 import { has, invalid, optional } from "./fields.ts";
 import { pairTasks, readLimits } from "./pairs.ts";
-import { readVllmFields } from "./vllm-fields.ts";
+import { readVllmFields, routed } from "./vllm-fields.ts";
 
 const keyPairs = [
   ["queries", "documents"],
@@ -44,9 +44,7 @@ export const vllmScore: Dialect = {
     const activate = activation(fields.isSigmoid);
     return {
       tasks: pairs.tasks,
-      model: fields.model,
-      priority: fields.priority,
-      cacheSalt: fields.cacheSalt,
+      ...routed(fields),
       answer: (results, { id, created, model }) => {
         pairs.assertUncut(results);
         const data = scoresOf(results).map((score, index) => ({ index, object: "score", score: activate(score) }));
