@@ -18,7 +18,6 @@ import {
   type Stretch,
   type TokenizedConversation,
   tokenizeConversation,
-  tokenizeWritten,
 } from "../tokenizer/conversation.ts";
 import { placesInAnswer } from "../tokenizer/places.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -216,8 +215,7 @@ export class Processor {
     options: PrepareOptions,
   ): Promise<GroupPrompt> {
     assertMediaAllowed(media, options.policy ?? localPolicy);
-    const tokenizer = this.#remembering();
-    const given = typeof written === "string" ? tokenizeWritten(written, tokenizer) : this.#knownIds(written);
+    const given = typeof written === "string" ? this.#encodeWritten(written) : this.#knownIds(written);
     const { ids, places } = this.#onePlaceEach(given);
     if (ids.length === 0) throw new VlRewardError("invalid_record", "the text is empty; expected a conversation");
     assertPlaces(places, media);
@@ -237,8 +235,7 @@ export class Processor {
 
   /** The ids of a text whose control tokens are recognised, or of a conversation, each picture and video one placeholder. */
   tokenize(given: string | readonly Message[]): number[] {
-    const tokenizer = this.#remembering();
-    return typeof given === "string" ? tokenizeWritten(given, tokenizer) : this.#tokenize(given, tokenizer).ids;
+    return typeof given === "string" ? this.#encodeWritten(given) : this.#tokenize(given, this.#remembering()).ids;
   }
 
   /** Each token as the vocabulary spells it. Throws `token_unknown`. */
@@ -257,6 +254,13 @@ export class Processor {
 
   get readsMedia(): boolean {
     return this.#family.visuals !== undefined;
+  }
+
+  /** @throws VlRewardError `token_unknown` */
+  #encodeWritten(text: string): number[] {
+    const ids = this.#tokenizer.encodeWritten(text);
+    if (this.#strangers.size > 0) this.#assertKnown(ids);
+    return ids;
   }
 
   /** @throws VlRewardError `token_unknown` */

@@ -84,26 +84,6 @@ export function tokenizeConversation(
 }
 
 /**
- * A text that is a rendered conversation already, to ids: control tokens are recognised wherever it spells them, the longest where
- * several fit, as Hugging Face's library does.
- */
-export function tokenizeWritten(text: string, { controlTokens, controlRules, encodeText }: Encoder): number[] {
-  const spellings = [...controlTokens.keys()].sort((a, b) => b.length - a.length);
-  const any = new RegExp(spellings.map((spelling) => spelling.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|"), "g");
-  const segments: Segment[] = [];
-  let from = 0;
-  for (const { 0: spelling, index } of spellings.length > 0 ? text.matchAll(any) : []) {
-    if (index > from) segments.push({ isControlToken: false, text: text.slice(from, index) });
-    segments.push({ isControlToken: true, text: spelling });
-    from = index + spelling.length;
-  }
-  if (from < text.length) segments.push({ isControlToken: false, text: text.slice(from) });
-  return settled(segments, controlRules).flatMap(({ isControlToken, text }) =>
-    isControlToken ? [controlTokens.get(text) ?? 0] : encodeText(text),
-  );
-}
-
-/**
  * What a template wrote, as control tokens with flags make it: one that is a `single_word` is text where a word touches it, and
  * `lstrip` and `rstrip` take the white space beside one with it, whoever wrote that.
  */

@@ -46,6 +46,8 @@ export class Tokenizer {
   /** Of added tokens that texts may hold: those that are looked for before and those after texts are normalised. */
   readonly #inTexts: AddedTokenFinder;
   readonly #inNormalised: AddedTokenFinder;
+  /** Of control tokens, which only rendered conversations hold. */
+  readonly #inWritten: AddedTokenFinder;
   readonly #split: Splitter;
   readonly #ignoreMerges: boolean;
   readonly #normalised: (text: string) => string;
@@ -74,12 +76,14 @@ export class Tokenizer {
     this.#addedTokens = addedTokenIds(json.added_tokens, this.#vocab);
     const idsOf = (tokens: readonly AddedToken[]) =>
       tokens.map(({ content }) => [content, idIn(this.#addedTokens, content)] as const);
-    this.controlTokens = new Map(idsOf(json.added_tokens.filter((token) => token.special)));
+    const control = json.added_tokens.filter((token) => token.special);
+    this.controlTokens = new Map(idsOf(control));
     this.controlRules = new Map(
       json.added_tokens
         .filter(({ special, single_word, lstrip, rstrip }) => special && (single_word || lstrip || rstrip))
         .map((token) => [token.content, token]),
     );
+    this.#inWritten = new AddedTokenFinder(control, this.#addedTokens);
     const plain = json.added_tokens.filter((token) => !token.special && !this.controlTokens.has(token.content));
     const [late, early] = [true, false].map((normalized) => plain.filter((token) => token.normalized === normalized));
     this.#inTexts = new AddedTokenFinder(early ?? [], this.#addedTokens);
@@ -126,6 +130,15 @@ export class Tokenizer {
       else this.#encodeStretch(stretch, ids);
     }
     return ids;
+  }
+
+  /**
+   * Ids of a text that is a rendered conversation already: control tokens are recognised wherever it spells them, as Hugging Face's
+   * library does. Throws as encodeText.
+   */
+  encodeWritten(text: string): number[] {
+    const parts = [...this.#inWritten.parts(text)];
+    return parts.flatMap(({ text: stretch, id }) => (id === undefined ? this.encodeText(stretch) : [id]));
   }
 
   /**
